@@ -1,0 +1,27 @@
+"""Command lines whose complaints are one line, with exit code 2."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def bounded(kind: type, low: float, high: float = float("inf")) -> Callable[[str], Any]:
+    """An argparse type: a number of the given kind within [low, high]."""
+
+    bounds = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is out of range: give a number {bounds}")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names the type by it: "invalid int value"
+    return parse

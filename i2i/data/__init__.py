@@ -1,0 +1,42 @@
+"""Data: folders of images to batches."""
+
+from i2i.data.aligned import AlignedDataset
+from i2i.data.batch import Batch, DataSpec, ImageError, Key, Sample, collate
+from i2i.data.classes import ClassDataset
+from i2i.data.dataset import DataConfig, ImageDataset
+from i2i.data.loader import BatchStream, sample_batch
+from i2i.data.single import SingleDataset
+from i2i.data.unaligned import UnalignedDataset
+
+DATASETS: dict[str, type[ImageDataset]] = {
+    "aligned": AlignedDataset,
+    "unaligned": UnalignedDataset,
+    "single": SingleDataset,
+    "classes": ClassDataset,
+}
+
+__all__ = [
+    "DATASETS",
+    "Batch",
+    "BatchStream",
+    "DataConfig",
+    "DataSpec",
+    "ImageDataset",
+    "ImageError",
+    "Key",
+    "Sample",
+    "build_dataset",
+    "collate",
+    "sample_batch",
+]
+
+
+def build_dataset(config: DataConfig, seed: int = 0) -> ImageDataset:
+    """The data set that `config.dataset_mode` names.
+
+    Raises:
+        ValueError: if the folder is missing, empty or of another layout.
+    """
+    if not config.dataroot:
+        raise ValueError("--dataroot is missing: the folder that holds the images")
+    return DATASETS[config.dataset_mode](config, seed)

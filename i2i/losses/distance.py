@@ -1,0 +1,77 @@
+"""Distances between images (N, C, H, W) in [-1, 1], and formulas that add them up: "100*l1 + 10*ssim"."""
+
+import re
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+SSIM_WINDOW = 11
+
+
+def ssim_distance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Compute 1 - SSIM, averaged over pixels (Wang et al. 2004, doi 10.1109/TIP.2003.819861, eq. 13).
+
+    The window is a Gaussian of 11x11 with sigma 1.5; at the border the images are continued by reflection.
+    Raises ValueError for images with a side under 6 pixels, from where on there is nothing to reflect.
+    """
+    from kornia.metrics import ssim
+
+    smallest = SSIM_WINDOW // 2 + 1
+    height, width = prediction.shape[-2:]
+    if min(height, width) < smallest:
+        raise ValueError(f"ssim needs images of at least {smallest}x{smallest}, got {width}x{height}: use l1 for these")
+    return 1 - ssim(prediction, target, SSIM_WINDOW, max_val=2.0).mean()
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "l2": F.mse_loss,
+    "smooth_l1": F.smooth_l1_loss,
+    "ssim": ssim_distance,
+}
+
+_TERM = re.compile(r"(?:(?P<weight>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)")
+
+
+def parse_formula(formula: str) -> dict[str, float]:
+    """Read "100*l1 + ssim" as {"l1": 100.0, "ssim": 1.0}.
+
+    Terms are `weight*name` or `name`, with a weight that is not negative. Raises ValueError for anything else, for
+    names that are not in DISTANCES and for a name that comes twice.
+    """
+    weights: dict[str, float] = {}
+    # A plus behind a digit and an e belongs to the number: 1e+2.
+    for term in re.split(r"(?<![\d.][eE])\+", formula):
+        match = _TERM.fullmatch(term.strip())
+        if match is None or match["name"] not in DISTANCES:
+            raise ValueError(
+                f"cannot read {term.strip()!r} in the formula {formula!r}: "
+                f"write terms like 100*l1 + 10*ssim, of {', '.join(DISTANCES)}"
+            )
+        if match["name"] in weights:
+            raise ValueError(f"{match['name']!r} comes twice in the formula {formula!r}: add up its weights")
+        weights[match["name"]] = float(match["weight"] or 1)
+    return weights
+
+
+class Distance:
+    """A weighted sum of distances between a prediction and a target (N, C, H, W) in [-1, 1], given as a formula.
+
+    Raises ValueError as `parse_formula` does.
+    """
+
+    def __init__(self, formula: str) -> None:
+        self.formula = formula
+        self.weights = parse_formula(formula)
+
+    def terms(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Compute every term by its name, times its weight."""
+        return {name: weight * DISTANCES[name](prediction, target) for name, weight in self.weights.items()}
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        first, *rest = self.terms(prediction, target).values()
+        return sum(rest, first)
+
+    def __repr__(self) -> str:
+        return f"Distance({self.formula!r})"

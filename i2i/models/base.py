@@ -1,0 +1,242 @@
+"""What every model has in common: players, phases, and the contract with the trainer and the translator."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from i2i.config import check_choice, check_range, option
+from i2i.data.batch import Batch, DataSpec
+from i2i.losses import GAN_OBJECTIVES, gradient_penalty
+from i2i.networks import (
+    DISCRIMINATORS,
+    GENERATORS,
+    INITIALIZATIONS,
+    NORMS,
+    UPSAMPLINGS,
+    build_generator,
+    initialize,
+)
+
+
+class Phase(NamedTuple):
+    """One update: whose weights move on which losses."""
+
+    player: str  # a key of model.players
+    losses: dict[str, Tensor]  # by name, weighted; their sum is the objective, the keys are the log
+    logs: dict[str, Tensor] = {}  # shown, not optimised
+    step: bool = True  # False: only add to the gradient; a later phase of the player steps
+
+
+class Player(NamedTuple):
+    """Modules that one optimiser moves."""
+
+    modules: tuple[nn.Module, ...]
+    ema: bool = False  # whether a moving average of the weights is of use
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters of all modules that require a gradient."""
+        return [p for module in self.modules for p in module.parameters() if p.requires_grad]
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialConfig:
+    """Options that every GAN has."""
+
+    gan_mode: str = option("lsgan", "GAN objective", choices=tuple(GAN_OBJECTIVES))
+    init_type: str = option("normal", "initialisation of the weights", choices=tuple(INITIALIZATIONS))
+    init_gain: float = option(0.02, "scale of the initialisation")
+
+    def __post_init__(self) -> None:
+        check_choice("gan_mode", self.gan_mode, tuple(GAN_OBJECTIVES))
+        check_choice("init_type", self.init_type, tuple(INITIALIZATIONS))
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslationConfig(AdversarialConfig):
+    """Options of models whose generators turn images into images."""
+
+    generator: str = option("resnet_9blocks", "generator", choices=tuple(GENERATORS), aliases=("--netG",))
+    num_blocks: int | None = option(None, "residual blocks of --generator resnet (default: 9)")
+    num_downs: int | None = option(None, "halvings of --generator unet (default: 8)")
+    generator_filters: int = option(64, "filters of the generator's first layer", aliases=("--ngf",))
+    discriminator: str = option("basic", "discriminator", choices=tuple(DISCRIMINATORS), aliases=("--netD",))
+    n_layers_D: int = option(3, "layers of the n_layers discriminator")
+    discriminator_filters: int = option(64, "filters of the discriminator's first layer", aliases=("--ndf",))
+    norm: str = option("instance", "normalisation", choices=tuple(NORMS))
+    norm_D: str | None = option(None, "the discriminator's, if it is another one", choices=tuple(NORMS))
+    dropout: bool = option(False, "dropout in the generator")
+    upsample: str = option("deconv", "how the generator enlarges", choices=tuple(UPSAMPLINGS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("generator", self.generator, tuple(GENERATORS))
+        check_choice("discriminator", self.discriminator, tuple(DISCRIMINATORS))
+        check_choice("norm", self.norm, tuple(NORMS))
+        check_choice("upsample", self.upsample, tuple(UPSAMPLINGS))
+        for name in ("generator_filters", "discriminator_filters", "n_layers_D", "num_blocks", "num_downs"):
+            check_range(name, getattr(self, name), 1)
+
+    def build_generator(self, in_channels: int, out_channels: int) -> nn.Module:
+        """A fresh generator from `in_channels` to `out_channels`."""
+        generator = build_generator(
+            self.generator,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            filters=self.generator_filters,
+            norm=self.norm,
+            dropout=self.dropout,
+            upsample=self.upsample,
+            num_blocks=self.num_blocks,
+            num_downs=self.num_downs,
+        )
+        initialize(generator, self.init_type, self.init_gain)
+        return generator
+
+    def build_discriminator(self, in_channels: int) -> nn.Module:
+        """A fresh discriminator of images with `in_channels`."""
+        discriminator = DISCRIMINATORS[self.discriminator](
+            in_channels=in_channels,
+            filters=self.discriminator_filters,
+            n_layers=self.n_layers_D,
+            norm=self.norm_D or self.norm,
+        )
+        initialize(discriminator, self.init_type, self.init_gain)
+        return discriminator
+
+
+class GanModel(nn.Module):
+    """A model says whose weights move on which losses, in order; the trainer does everything else.
+
+    Subclasses set `Config`, `players` and, where they have a counterpart in the reference implementation,
+    `reference_names`; they implement `training_step`, `translate` and `visuals`.
+    """
+
+    Config: ClassVar[type]
+    defaults: ClassVar[dict[str, Any]] = {}  # of options that others own, such as the data's
+    reference_names: ClassVar[dict[str, str]] = {}  # G_A ... -> attribute
+    plateau_loss: ClassVar[str] = "G_GAN"  # what --lr_policy plateau watches unless told otherwise
+    players: dict[str, Player]
+
+    def __init__(self, config: Any, spec: DataSpec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+        self.objective = GAN_OBJECTIVES[config.gan_mode]
+
+    def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
+        """Yield the phases of one step; code after a yield runs with the updated weights.
+
+        The phases may depend on the step and the options, never on the data.
+        """
+        raise NotImplementedError
+
+    def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
+        """Images of domain `target` for `batch`, float (N, C, H, W) in [-1, 1]; pure, and the same for any batching.
+
+        `running_statistics` is the reference's `--eval`: no dropout, and BatchNorm's averages from training.
+
+        Raises:
+            ValueError: if the model does not translate to that domain.
+        """
+        raise NotImplementedError
+
+    def visuals(self, batch: Batch, *, seed: int = 0, running_statistics: bool = False) -> dict[str, Tensor]:
+        """Pictures of what the model does with `batch`, by the labels that files and boards show; pure."""
+        raise NotImplementedError
+
+    def load_checkpoint(self, weights: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Load the weights of a checkpoint that was saved with `options`.
+
+        Raises:
+            ValueError: if they do not fit; names the options that differ.
+        """
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            current = dataclasses.asdict(self.config) | self.spec._asdict()
+            differing = [name for name, value in current.items() if name in options and options[name] != value]
+            shown = ", ".join(f"--{name} is {current[name]}, there it is {options[name]}" for name in differing)
+            reason = str(error).split("\n")[-1].strip()
+            raise ValueError(f"the checkpoint is of another architecture: {shown or reason}") from None
+
+    def discriminator_losses(
+        self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Loss on real, loss on (detached) fake images, and the gradient penalty if the objective has one."""
+        fake = fake.detach()
+        fake_logits = discriminator(fake)
+        losses = self.objective.discriminator(discriminator(real), fake_logits)
+        weight = self.objective.gradient_penalty
+        return *losses, {"gp": weight * gradient_penalty(discriminator, real, fake)} if weight else {}
+
+    def constrain(self, *discriminators: nn.Module) -> None:
+        """What the objective asks of the weights after an update: WGAN clips them."""
+        limit = self.objective.weight_clip
+        if limit is not None:
+            with torch.no_grad():
+                torch._foreach_clamp_min_([p for d in discriminators for p in d.parameters()], -limit)
+                torch._foreach_clamp_max_([p for d in discriminators for p in d.parameters()], limit)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Dropout off and running statistics used, without a gradient; every submodule's mode is put back."""
+    with _modes_restored(module), torch.no_grad():
+        module.eval()
+        yield
+
+
+@contextmanager
+def image_statistics(module: nn.Module, seed: int) -> Iterator[None]:
+    """Dropout on, drawn from `seed`, and normalisation by the image's own statistics; nothing is left changed.
+
+    How the reference translates unless it is given `--eval`; its running statistics move on the way, ours do not.
+    """
+    tracking = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
+    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
+    with _modes_restored(module), torch.no_grad(), torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        module.train()
+        for norm in tracking:
+            norm.track_running_stats = False  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            for norm in tracking:
+                norm.track_running_stats = True  # type: ignore[assignment]
+
+
+@contextmanager
+def _modes_restored(module: nn.Module) -> Iterator[None]:
+    modes = [(m, m.training) for m in module.modules()]
+    try:
+        yield
+    finally:
+        for submodule, training in modes:
+            submodule.training = training
+
+
+def generate(
+    generator: nn.Module, images: Tensor, paths: Sequence[str], seed: int, running_statistics: bool = False
+) -> Tensor:
+    """The generator's output without a gradient, image by image where dropout or BatchNorm would tie them together.
+
+    The seed of an image's dropout comes from `seed` and its file name, so that it is the same in any batch.
+    """
+    tied = any(isinstance(m, nn.Dropout | nn.modules.batchnorm._BatchNorm) for m in generator.modules())
+    if running_statistics or not tied:
+        with evaluation_mode(generator):
+            return generator(images)
+    outputs = []
+    names = [Path(path).name for path in paths] or [""] * len(images)
+    for image, name in zip(images.split(1), names, strict=True):
+        with image_statistics(generator, zlib.crc32(f"{seed}:{name}".encode())):
+            outputs.append(generator(image))
+    return torch.cat(outputs)

@@ -1,0 +1,121 @@
+"""CycleGAN: image to image without pairs (Zhu et al. 2017, https://arxiv.org/abs/1703.10593)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from i2i.config import check_range, option
+from i2i.data.batch import Batch, DataSpec
+from i2i.losses import Distance, ReplayPool, parse_formula
+from i2i.models.base import GanModel, Phase, Player, TranslationConfig, generate
+
+
+class CycleGAN(GanModel):
+    """Two generators that undo each other, and a discriminator for each domain.
+
+    Names of losses are the reference's: `D_A`, `G_A` belong to the translation from a to b, so `D_A` judges b.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(TranslationConfig):
+        """CycleGAN's options."""
+
+        lambda_A: float = option(10.0, "weight of the cycle a -> b -> a")
+        lambda_B: float = option(10.0, "weight of the cycle b -> a -> b")
+        lambda_identity: float = option(0.5, "weight of the identity loss, relative to the cycle's; 0 for none")
+        cycle: str = option("l1", 'distance of the cycle loss, such as "l1 + 0.5*ssim"')
+        identity: str = option("l1", "distance of the identity loss")
+        pool_size: int = option(50, "generated images that the discriminators are shown again; 0 for none")
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            for name in ("lambda_A", "lambda_B", "lambda_identity", "pool_size"):
+                check_range(name, getattr(self, name), 0)
+            parse_formula(self.cycle)
+            parse_formula(self.identity)
+
+    defaults = {"dataset_mode": "unaligned"}
+    plateau_loss = "cycle_A"
+    reference_names = {
+        "G_A": "generator_a_to_b",
+        "G_B": "generator_b_to_a",
+        "D_A": "discriminator_b",
+        "D_B": "discriminator_a",
+    }
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__(config, spec)
+        if config.lambda_identity and spec.in_channels != spec.out_channels:
+            raise ValueError(
+                f"the identity loss gives images of {spec.out_channels} channels to a generator that takes "
+                f"{spec.in_channels}: use --lambda_identity 0, or equal --in_channels and --out_channels"
+            )
+        self.generator_a_to_b = config.build_generator(spec.in_channels, spec.out_channels)
+        self.generator_b_to_a = config.build_generator(spec.out_channels, spec.in_channels)
+        self.discriminator_b = config.build_discriminator(spec.out_channels)
+        self.discriminator_a = config.build_discriminator(spec.in_channels)
+        self.pool_b, self.pool_a = ReplayPool(config.pool_size), ReplayPool(config.pool_size)
+        self.cycle, self.identity = Distance(config.cycle), Distance(config.identity)
+        self.players = {
+            "generator": Player((self.generator_a_to_b, self.generator_b_to_a), ema=True),
+            "discriminator": Player((self.discriminator_b, self.discriminator_a)),
+        }
+
+    def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
+        config, batch = self.config, next_batch()
+        a, b = batch.image("a"), batch.image("b")
+
+        # Each cycle is backpropagated by itself: the sum of the gradients is that of the sum, and half the memory.
+        fake_b = self.generator_a_to_b(a)
+        losses = {
+            "G_A": self.objective.generator(self.discriminator_b(fake_b), None),
+            "cycle_A": config.lambda_A * self.cycle(self.generator_b_to_a(fake_b), a),
+        }
+        if config.lambda_identity:
+            # named after the generator that should leave b alone
+            weight = config.lambda_B * config.lambda_identity
+            losses["idt_A"] = weight * self.identity(self.generator_a_to_b(b), b)
+        yield Phase("generator", losses, step=False)
+
+        fake_a = self.generator_b_to_a(b)
+        losses = {
+            "G_B": self.objective.generator(self.discriminator_a(fake_a), None),
+            "cycle_B": config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b),
+        }
+        if config.lambda_identity:
+            weight = config.lambda_A * config.lambda_identity
+            losses["idt_B"] = weight * self.identity(self.generator_b_to_a(a), a)
+        yield Phase("generator", losses)
+
+        losses = self._halved("A", *self.discriminator_losses(self.discriminator_b, b, self.pool_b.query(fake_b)))
+        yield Phase("discriminator", losses, step=False)
+        losses = self._halved("B", *self.discriminator_losses(self.discriminator_a, a, self.pool_a.query(fake_a)))
+        yield Phase("discriminator", losses)
+        self.constrain(self.discriminator_b, self.discriminator_a)
+
+    @staticmethod
+    def _halved(name: str, real: Tensor, fake: Tensor, penalty: dict[str, Tensor]) -> dict[str, Tensor]:
+        losses = {f"D_{name}": 0.5 * (real + fake)}
+        return losses | {f"D_{name}_{term}": 0.5 * value for term, value in penalty.items()}
+
+    def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
+        if target == "b":
+            return generate(self.generator_a_to_b, batch.image("a"), batch.paths_a, seed, running_statistics)
+        return generate(self.generator_b_to_a, batch.image("b"), batch.paths_b, seed, running_statistics)
+
+    def visuals(self, batch: Batch, *, seed: int = 0, running_statistics: bool = False) -> dict[str, Tensor]:
+        pictures: dict[str, Tensor] = {}
+        options: dict[str, Any] = {"seed": seed, "running_statistics": running_statistics}
+        if batch.a is not None:
+            fake_b = self.translate(batch, **options)
+            there = dataclasses.replace(batch, b=fake_b, paths_b=batch.paths_a)
+            pictures |= {"real_A": batch.a, "fake_B": fake_b, "rec_A": self.translate(there, target="a", **options)}
+        if batch.b is not None:
+            fake_a = self.translate(batch, target="a", **options)
+            there = dataclasses.replace(batch, a=fake_a, paths_a=batch.paths_b)
+            pictures |= {"real_B": batch.b, "fake_A": fake_a, "rec_B": self.translate(there, **options)}
+        return pictures

@@ -1,0 +1,81 @@
+"""Pix2Pix: image to image from pairs (Isola et al. 2017, https://arxiv.org/abs/1611.07004)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from i2i.config import option, with_default
+from i2i.data.batch import Batch, DataSpec
+from i2i.losses import Distance, parse_formula
+from i2i.models.base import GanModel, Phase, Player, TranslationConfig, generate
+
+
+class Pix2Pix(GanModel):
+    """A generator from a to b, and a discriminator that judges b beside the a that it was made from."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Config(TranslationConfig):
+        """Pix2Pix's options."""
+
+        generator: str = with_default(TranslationConfig, "generator", "unet_256")
+        norm: str = with_default(TranslationConfig, "norm", "batch")
+        dropout: bool = with_default(TranslationConfig, "dropout", True)
+        gan_mode: str = with_default(TranslationConfig, "gan_mode", "vanilla")
+        reconstruction: str = option("100*l1", 'distance to the real b, such as "100*l1 + 10*ssim"')
+        lambda_L1: float | None = option(None, "weight of l1 in the reconstruction, instead of a formula")
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.lambda_L1 is not None and self.reconstruction != "100*l1":
+                raise ValueError("--lambda_L1 and --reconstruction both weigh l1; give one of them")
+            parse_formula(self.reconstruction_formula)
+
+        @property
+        def reconstruction_formula(self) -> str:
+            """The reconstruction with `lambda_L1` put in."""
+            return self.reconstruction if self.lambda_L1 is None else f"{self.lambda_L1}*l1"
+
+    defaults = {"dataset_mode": "aligned"}
+    plateau_loss = "G_L1"
+    reference_names = {"G": "generator", "D": "discriminator"}
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        super().__init__(config, spec)
+        self.generator = config.build_generator(spec.in_channels, spec.out_channels)
+        self.discriminator = config.build_discriminator(spec.in_channels + spec.out_channels)
+        self.reconstruction = Distance(config.reconstruction_formula)
+        self.players = {
+            "discriminator": Player((self.discriminator,)),
+            "generator": Player((self.generator,), ema=True),
+        }
+
+    def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
+        batch = next_batch()
+        a, b = batch.image("a"), batch.image("b")
+        fake_b = self.generator(a)
+
+        def judge(image: Tensor) -> Tensor:
+            return self.discriminator(torch.cat((a, image), 1))
+
+        real, fake, penalty = self.discriminator_losses(judge, b, fake_b)
+        losses = {"D": 0.5 * (real + fake)} | {f"D_{name}": 0.5 * value for name, value in penalty.items()}
+        yield Phase("discriminator", losses, logs={"D_real": real, "D_fake": fake})
+        self.constrain(self.discriminator)
+
+        adversarial = self.objective.generator(judge(fake_b), None)
+        distances = {f"G_{name.upper()}": value for name, value in self.reconstruction.terms(fake_b, b).items()}
+        yield Phase("generator", {"G_GAN": adversarial} | distances)
+
+    def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
+        if target != "b":
+            raise ValueError("pix2pix translates in the direction that it was trained in; train another for the other")
+        return generate(self.generator, batch.image("a"), batch.paths_a, seed, running_statistics)
+
+    def visuals(self, batch: Batch, *, seed: int = 0, running_statistics: bool = False) -> dict[str, Tensor]:
+        fake_b = self.translate(batch, seed=seed, running_statistics=running_statistics)
+        pictures = {"real_A": batch.a, "fake_B": fake_b, "real_B": batch.b}
+        return {label: images for label, images in pictures.items() if images is not None}

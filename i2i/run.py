@@ -1,0 +1,94 @@
+"""A run: its options, its folder, and the device that it works on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from i2i.config import check_choice, option
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Which run, and where."""
+
+    name: str = option("experiment_name", "name of the run, its folder below checkpoints_dir")
+    checkpoints_dir: str = option("./checkpoints", "where runs are kept")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...; auto takes the fastest there is")
+    seed: int = option(0, "seed of everything that is random")
+    verbose: bool = option(False, "print the networks, and the traceback of an error")
+
+    def __post_init__(self) -> None:
+        if not self.name or Path(self.name).is_absolute() or ".." in Path(self.name).parts:
+            raise ValueError(f"--name {self.name!r}: a run's folder lies below --checkpoints_dir; give a plain name")
+        check_choice("device", self.device.split(":")[0], DEVICES)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, which need not exist."""
+        return Path(self.checkpoints_dir) / self.name
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that `name` asks for.
+
+    Raises:
+        ValueError: if this machine or this build of torch has no such device.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    kind, _, number = name.partition(":")
+    if not available.get(kind, False) or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
+        usable = [kind for kind, is_there in available.items() if is_there]
+        raise ValueError(f"--device {name}: not available here; use auto or {', '.join(usable)}")
+    return torch.device(name)
+
+
+def seed_everything(seed: int, deterministic: bool = False) -> None:
+    """Seed torch, NumPy and Python; `deterministic` allows only algorithms that repeat to the bit, else the fastest."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:  # read by cuBLAS when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def checkpoint_path(folder: Path, epoch: str) -> Path:
+    """`latest.pt` or `epoch_<N>.pt` in a run's folder.
+
+    Raises:
+        ValueError: if it is not there; names those that are.
+    """
+    path = folder / ("latest.pt" if epoch == "latest" else f"epoch_{epoch}.pt")
+    if path.is_file():
+        return path
+    if not folder.is_dir():
+        raise ValueError(f"there is no run in {folder}; runs beside it: {_listed(sibling_runs(folder))}")
+    raise ValueError(f"{path} does not exist; --epoch can be: {_listed(saved_epochs(folder))}")
+
+
+def saved_epochs(folder: Path) -> list[str]:
+    """What `--epoch` can be: the numbers in order, then latest."""
+    matches = (re.fullmatch(r"epoch_(\d+)\.pt", path.name) for path in folder.glob("epoch_*.pt"))
+    numbers = sorted(int(match[1]) for match in matches if match)
+    return [str(number) for number in numbers] + ["latest"] * (folder / "latest.pt").is_file()
+
+
+def sibling_runs(folder: Path) -> list[str]:
+    """Names of the runs beside `folder` that hold a checkpoint."""
+    return sorted(path.parent.name for path in folder.parent.glob("*/latest.pt"))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"

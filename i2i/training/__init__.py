@@ -1,0 +1,6 @@
+"""Training: phases to weights, weights to checkpoints."""
+
+from i2i.training.config import TrainConfig
+from i2i.training.trainer import Diverged, Trainer
+
+__all__ = ["Diverged", "TrainConfig", "Trainer"]

@@ -1,0 +1,112 @@
+"""One file holds all of a training run's state; it is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+FORMAT = 1
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Write `state` so that a crash at any moment leaves the old file or the new one: temporary file, flush, rename.
+
+    Raises:
+        OSError: if the folder is not writable or the disk is full; nothing is left behind then.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT} | state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+
+
+def save_as_well(saved: Path, path: Path) -> None:
+    """Let `path` be the file `saved` too, as a link where the file system can, else as a copy; atomic as well."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(saved, temporary)
+    except OSError:
+        shutil.copyfile(saved, temporary)
+    os.replace(temporary, path)
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, tensors and plain values only.
+
+    Raises:
+        ValueError: if the file is damaged, holds anything that would run code, or is no checkpoint of i2i.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            raise ValueError(f"{path} is refused: it holds more than tensors and values, and could run code") from None
+        raise ValueError(_damaged(path)) from None
+    except (RuntimeError, EOFError, KeyError, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, EOFError) and error.errno is not None:
+            raise
+        raise ValueError(_damaged(path)) from None
+    if not isinstance(state, dict) or "format" not in state:
+        raise ValueError(f"{path} is no checkpoint of i2i; bare weights are read with --reference_weights")
+    if state["format"] != FORMAT:
+        raise ValueError(f"{path} has format {state['format']}, this version of i2i reads {FORMAT}; update i2i")
+    return state
+
+
+def _damaged(path: Path) -> str:
+    others = sorted(other.name for other in path.parent.glob("*.pt") if other != path)
+    return f"{path} is damaged or no checkpoint; other checkpoints beside it: {', '.join(others) or 'none'}"
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Delete all but the newest `keep` files `epoch_<N>.pt`."""
+    files = sorted(folder.glob("epoch_*.pt"), key=lambda path: int(path.stem.removeprefix("epoch_")))
+    for path in files[: max(len(files) - keep, 0)]:
+        path.unlink()
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every random generator, as tensors and plain values."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": [version, list(numbers), gauss],
+        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put back what `random_states` gave."""
+    torch.set_rng_state(states["torch"])
+    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    version, numbers, gauss = states["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))

@@ -1,0 +1,230 @@
+"""Batch translation: a folder of images to a folder of pictures with a page, or labels to generated images."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from i2i.config import check_choice, check_range, option
+from i2i.data import DataConfig, ImageDataset, ImageError, Key, Sample, build_dataset, collate
+from i2i.data.folder import common_stem, has_images
+from i2i.models import CGAN
+from i2i.translator import Translator
+from i2i.visuals import ResultsPage
+from i2i.visuals.images import labelled_grid, save_png, to_pil
+
+log = logging.getLogger(__name__)
+PICTURES = ("fake", "real_fake", "all")
+GRID_COLUMNS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class TestConfig:
+    """What to translate, with which checkpoint, and where the pictures go."""
+
+    __test__ = False  # not a test case, whatever its name makes pytest think
+
+    epoch: str = option("latest", "which checkpoint: latest or the number of an epoch")
+    input: str | None = option(None, "an image, or a folder of images, instead of a data set of the run's layout")
+    results_dir: str = option("./results/", "where the pictures go")
+    num_test: int | None = option(None, "translate at most so many images (default: all)")
+    eval: bool = option(False, "no dropout, and BatchNorm's averages from training instead of the image's own")
+    ema: bool = option(True, "use the averaged weights, if the run has any")
+    pictures: str = option("real_fake", "what to write: fake, real_fake, or all that the model shows", choices=PICTURES)
+    skip_existing: bool = option(False, "leave out images whose result is there already")
+    reference_weights: str | None = option(None, "a generator of the reference implementation, a .pth file")
+    labels: tuple[str, ...] | None = option(None, "classes to generate, such as 0-9 or cat dog (default: all)")
+    num_per_class: int = option(10, "images to generate of every class")
+
+    def __post_init__(self) -> None:
+        check_choice("pictures", self.pictures, PICTURES)
+        check_range("num_test", self.num_test, 1)
+        check_range("num_per_class", self.num_per_class, 1)
+
+
+class Labels(NamedTuple):
+    """What the files of an input, of its translation and of the truth are called."""
+
+    source: str = "real_A"
+    target: str = "fake_B"
+    truth: str = "real_B"
+
+
+def input_dataset(config: DataConfig, opposite: bool = False) -> ImageDataset:
+    """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
+
+    `opposite` takes the other domain of an unaligned layout.
+
+    Raises:
+        ValueError: if there are none; says what was looked for.
+    """
+    root = Path(config.dataroot)
+    single = dataclasses.replace(config, dataset_mode="single")
+    if config.dataset_mode == "unaligned":
+        domain = "A" if (config.direction == "AtoB") != opposite else "B"
+        folder = root / f"{config.phase}{domain}"
+        if folder.is_dir():
+            return build_dataset(dataclasses.replace(single, dataroot=str(folder)))
+    elif (root / config.phase).is_dir():
+        return build_dataset(config)
+    return build_dataset(single if has_images(root, recursive=False) else config)
+
+
+def translate_dataset(
+    translator: Translator, dataset: ImageDataset, folder: Path, config: TestConfig, labels: Labels | None = None
+) -> int:
+    """Translate every image of `dataset` into `folder`/images, with an index.html; gives the number translated.
+
+    Raises:
+        ImageError: for a file that cannot be used, unless the data set skips those.
+    """
+    labels = labels or Labels()
+    files: list[str] = dataset.files  # type: ignore[attr-defined]
+    root = dataset.root if dataset.config.dataset_mode == "single" else dataset.root / dataset.config.phase
+    names = common_stem(files, root)
+    pictures_folder = folder / "images"
+    pictures_folder.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        index
+        for index, name in enumerate(names)
+        if not (config.skip_existing and (pictures_folder / f"{name}_{labels.target}.png").is_file())
+    ]
+    page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}")
+    with tqdm(total=len(files), initial=len(files) - len(wanted), unit="image", file=sys.stderr) as bar:
+        for indices, samples in _same_sized(dataset, wanted):
+            shown = _pictures(translator, samples, config.pictures, labels)
+            for row, index in enumerate(indices):
+                pictures = {label: images[row] for label, images in shown.items()}
+                page.add(names[index], _write(pictures_folder, names[index], pictures))
+            bar.update(len(indices))
+    page.close()
+    return len(wanted)
+
+
+def _pictures(translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels) -> dict[str, Tensor]:
+    batch = collate(samples)
+    assert not isinstance(batch, ImageError)  # they were told apart before
+    batch = batch.to(translator.device)
+    assert batch.a is not None  # every layout that is translated has it
+    if wanted == "all":
+        return translator.visuals(batch.a, batch.b, batch.paths_a)
+    shown: dict[str, Tensor | None] = {labels.target: translator.translate(batch.a, batch.paths_a)}
+    if wanted == "real_fake":
+        shown = {labels.source: batch.a} | shown | {labels.truth: batch.b}
+    return {label: images for label, images in shown.items() if images is not None}
+
+
+def _same_sized(dataset: ImageDataset, indices: Sequence[int]) -> Iterator[tuple[list[int], list[Sample]]]:
+    """Samples in order, in runs of one size and at most a batch."""
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=[Key(0, index) for index in indices],
+        num_workers=dataset.config.num_threads if len(indices) > 1 else 0,
+    )
+    held: list[int] = []
+    samples: list[Sample] = []
+    for index, sample in zip(indices, loader, strict=True):
+        if isinstance(sample, ImageError):
+            if dataset.config.on_bad_image == "error":
+                raise sample
+            log.warning("skipped: %s", sample)
+            continue
+        if samples and (len(samples) == dataset.config.batch_size or _size(samples[0]) != _size(sample)):
+            yield held, samples
+            held, samples = [], []
+        held, samples = [*held, index], [*samples, sample]
+    if samples:
+        yield held, samples
+
+
+def _size(sample: Sample) -> list[torch.Size]:
+    return [image.shape for image in (sample.a, sample.b) if image is not None]
+
+
+def _write(folder: Path, name: str, pictures: dict[str, Tensor]) -> dict[str, str]:
+    """Save pictures as `<name>_<label>.png`; gives their paths relative to the page."""
+    written = {}
+    for label, image in pictures.items():
+        path = folder / f"{name}_{label}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_png(to_pil(image), path)
+        written[label] = f"{folder.name}/{name}_{label}.png"
+    return written
+
+
+def chosen_classes(labels: Sequence[str] | None, classes: Sequence[str]) -> list[int]:
+    """Class indices from words such as `0-9`, `2,5` or a class's name; all of them for None.
+
+    Raises:
+        ValueError: for a label outside the classes.
+    """
+    if labels is None:
+        return list(range(len(classes)))
+    chosen: list[int] = []
+    for word in labels:
+        for part in [word] if word in classes else word.split(","):
+            bounds = re.fullmatch(r"(\d+)-(\d+)", part)
+            names = [part]
+            if bounds and part not in classes:
+                names = [str(number) for number in range(int(bounds[1]), int(bounds[2]) + 1)]
+            unknown = [name for name in names if name not in classes]
+            if unknown or not names:
+                known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+                raise ValueError(f"--labels {part}: {(unknown or names or [part])[0]} is none of the classes {known}")
+            chosen += [classes.index(name) for name in names]
+    return list(dict.fromkeys(chosen))
+
+
+def generate_images(translator: Translator, folder: Path, config: TestConfig, batch_size: int) -> int:
+    """Generate `num_per_class` images of every chosen class into class folders, a page and a labelled grid.
+
+    Image k of a class is named by its seed, `seed + k`, and that seed gives it again.
+
+    Raises:
+        ValueError: if the model does not generate from labels, or for a label outside its classes.
+    """
+    model = translator.model
+    if not isinstance(model, CGAN):
+        raise ValueError("this run translates images; --dataroot or --input says which")
+    classes = model.spec.classes
+    chosen, count = chosen_classes(config.labels, classes), config.num_per_class
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}", width=64)
+    first_images, first_labels = [], []
+    with tqdm(total=len(chosen) * count, unit="image", file=sys.stderr) as bar:
+        for label in chosen:
+            class_folder = folder / "images" / _folder_name(classes[label], label)
+            class_folder.mkdir(exist_ok=True)
+            for start in range(0, count, batch_size):
+                size = min(batch_size, count - start)
+                seed = translator.seed + start
+                images = translator.generate(torch.full((size,), label), seed).cpu()
+                names = [f"seed{seed + row}" for row in range(size)]
+                links = {}
+                for name, image in zip(names, images, strict=True):
+                    links[name] = f"images/{_write(class_folder, name, {'fake': image})['fake']}"
+                page.add(f"class {classes[label]}", links)
+                if start < GRID_COLUMNS:
+                    first_images += [*images[: GRID_COLUMNS - start]]
+                    first_labels += [label] * len(images[: GRID_COLUMNS - start])
+                bar.update(size)
+    page.close()
+    grid = labelled_grid(torch.stack(first_images), first_labels, classes, min(count, GRID_COLUMNS))
+    save_png(grid, folder / "grid.png")
+    return len(chosen) * count
+
+
+def _folder_name(name: str, label: int) -> str:
+    """A class's name as a folder's, which can lie nowhere else: names come from checkpoints, which may be anybody's."""
+    return name if re.fullmatch(r"[\w\- ][\w\-. ]*", name) and len(name) < 100 else f"class_{label}"

@@ -1,0 +1,58 @@
+"""What a board is, and the group of boards that a run reports to."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+class Progress(NamedTuple):
+    """How far a run is: optimisation steps, images seen, and the epoch under way."""
+
+    step: int
+    images: int
+    epoch: int
+
+
+class Board(Protocol):
+    """Something that shows a run: files, a server, a window."""
+
+    def scalars(self, progress: Progress, values: dict[str, float]) -> None:
+        """Record named numbers; a value may be infinite or not a number."""
+
+    def images(self, progress: Progress, pictures: dict[str, Tensor]) -> None:
+        """Record named batches (N, C, H, W), float on the CPU in [-1, 1]."""
+
+    def close(self) -> None:
+        """Finish what is pending; nothing is recorded afterwards."""
+
+
+class Boards:
+    """Several boards as one; a board that raises is dropped with one warning and never stops the run."""
+
+    def __init__(self, boards: Iterable[Board]) -> None:
+        self._boards = list(boards)
+
+    def scalars(self, progress: Progress, values: dict[str, float]) -> None:
+        """Hand the numbers to every board."""
+        self._each(lambda board: board.scalars(progress, values))
+
+    def images(self, progress: Progress, pictures: dict[str, Tensor]) -> None:
+        """Hand the pictures to every board."""
+        self._each(lambda board: board.images(progress, pictures))
+
+    def close(self) -> None:
+        """Close every board."""
+        self._each(lambda board: board.close())
+
+    def _each(self, report: Callable[[Board], None]) -> None:
+        for board in list(self._boards):
+            try:
+                report(board)
+            except Exception as error:
+                self._boards.remove(board)
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                logger.warning("%s stopped, the run goes on without it: %s", type(board).__name__, reason)

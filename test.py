@@ -1,0 +1,21 @@
+"""Translate images with a trained run: `python test.py --name RUN --dataroot FOLDER`; --help lists the options."""
+
+from i2i.translation import generate_images, input_dataset, translate_dataset
+from options.test_options import TestOptions
+
+
+def test(options: TestOptions) -> None:
+    translator, folder, config = options.translator(), options.folder, options.test
+    if options.model_name == "cgan":
+        count = generate_images(translator, folder, config, options.data.batch_size)
+        print(f"{count} images generated, a grid of them is {folder / 'grid.png'}")
+    else:
+        dataset = input_dataset(options.images(translator), options.opposite)
+        count = translate_dataset(translator, dataset, folder, config, options.labels)
+        print(f"{count} images translated")
+    print(f"pictures: {folder / 'images'}\npage: {folder / 'index.html'}")
+
+
+if __name__ == "__main__":
+    options = TestOptions()
+    options.one_line(lambda: test(options))

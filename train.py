@@ -1,0 +1,41 @@
+"""Train a model: `python train.py --model cyclegan --dataroot FOLDER --name RUN`; --help lists the options."""
+
+from i2i.data import BatchStream, build_dataset, sample_batch
+from i2i.models import build_model
+from i2i.run import resolve_device, seed_everything
+from i2i.training import Diverged, Trainer
+from i2i.visuals.options import build_boards
+from options.train_options import TrainOptions
+
+
+def train(options: TrainOptions) -> None:
+    device = resolve_device(options.run.device)
+    seed_everything(options.run.seed, options.train.deterministic)
+    dataset = build_dataset(options.data, options.run.seed)
+    model = build_model(options.model_name, options.model, dataset.spec).to(device)
+    stream = BatchStream(dataset, options.data.batch_size, options.run.seed, device)
+    trainer = Trainer(
+        model,
+        stream,
+        options.train,
+        folder=options.run.folder,
+        options=options.as_dict(),
+        samples=sample_batch(dataset).to(device),
+        resume_command=options.resume_command,
+    )
+    if options.checkpoint is not None:
+        trainer.load_state_dict(options.checkpoint)
+    options.prepare_folder()
+    resumed = trainer.images if options.checkpoint is not None else None
+    trainer.boards = build_boards(options.visuals, options.run.folder, resumed)
+    options.announce(model, len(dataset), device)
+    if not trainer.fit():
+        raise SystemExit(130)
+
+
+if __name__ == "__main__":
+    options = TrainOptions()
+    try:
+        options.one_line(lambda: train(options))
+    except Diverged as error:
+        options.fail(str(error), code=1)
