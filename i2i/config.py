@@ -5,10 +5,9 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-Namespace = argparse.Namespace
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
@@ -31,62 +30,96 @@ def with_default(config: type, name: str, default: Any) -> Any:
 
 
 class BooleanFlag(argparse.Action):
-    """`--flip` and its opposites `--no-flip` and `--no_flip`; takes no value."""
+    """`--flip` and its opposites `--no-flip` and `--no_flip`; the help shows both where it is `on` by default."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
-        names = [name for name in option_strings if name.startswith("--")]
-        self.negative = [f"--no{separator}{name[2:]}" for name in names for separator in "-_"]
-        kwargs.pop("type", None)
+    def __init__(self, option_strings: Sequence[str], dest: str, on: bool, **kwargs: Any) -> None:
+        self.negative = [f"--no{separator}{name[2:]}" for name in option_strings for separator in "-_"]
+        self.shown = [*option_strings, *(self.negative[::2] if on else [])]
         super().__init__([*option_strings, *self.negative], dest, nargs=0, **kwargs)
 
     def __call__(
-        self, parser: argparse.ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
     ) -> None:
         setattr(namespace, self.dest, option_string not in self.negative)
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Names on a line of their own where they are long, the default behind the help."""
+    """All names of an option, then its value once."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=118)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if isinstance(action, BooleanFlag):
-            positive = [name for name in action.option_strings if name not in action.negative]
-            return ", ".join(positive + [name for name in action.negative if action.default and "--no-" in name])
-        if not action.option_strings or action.nargs == 0:
+            return ", ".join(action.shown)
+        if action.nargs == 0:
             return super()._format_action_invocation(action)
         return ", ".join(action.option_strings) + " " + self._format_args(action, action.dest.upper())
 
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        if action.default in (None, argparse.SUPPRESS, "") or isinstance(action, argparse._HelpAction):
-            return text
-        return f"{text} (default: {_shown(action.default)})"
 
+class OptionParser(argparse.ArgumentParser):
+    """A parser of options that are dataclass fields; takes no abbreviations and answers bad input with a single line.
 
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return " ".join(map(str, value)).replace("%", "%%") if isinstance(value, tuple) else str(value).replace("%", "%%")
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser that takes no abbreviations and answers bad input with a single line and exit code 2."""
+    `defaults` holds the value of every option that the command line leaves out.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, usage="%(prog)s [options]", **kwargs)
+        super().__init__(
+            formatter_class=HelpFormatter,
+            allow_abbrev=False,
+            usage="%(prog)s [options]",
+            argument_default=argparse.SUPPRESS,
+            **kwargs,
+        )
+        self.defaults: dict[str, Any] = {}
+        self._source = ""
+
+    def add_options(
+        self,
+        title: str,
+        config: type,
+        defaults: Mapping[str, Any] | None = None,
+        shown: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Add a flag for every field of the dataclass `config`, under `title`.
+
+        `defaults` override the fields' own. The help has the words of `shown` for a default that is not its value, and
+        leaves out options that have None there.
+        """
+        group = self.add_argument_group(title)
+        hints = typing.get_type_hints(config)
+        for field in dataclasses.fields(config):
+            default = (defaults or {}).get(field.name, field.default)
+            self.defaults[field.name] = default
+            words = (shown or {}).get(field.name, default)
+            hidden = shown is not None and field.name in shown and words is None
+            help = argparse.SUPPRESS if hidden else _help(field.metadata["help"], words)
+            _add_flag(group, field, hints[field.name], default, help)
+
+    def given(self, tokens: Iterable[str], source: str = "", strict: bool = True) -> dict[str, Any]:
+        """The options that `tokens` give, by field, and no others; errors name the `source` of the tokens.
+
+        An unknown option is an error that names the nearest known one, unless `strict` is off.
+        """
+        self._source = source
+        namespace, unknown = self.parse_known_args(list(tokens))
+        if unknown and strict:
+            self.error(self._unknown(unknown[0].split("=")[0]))
+        return vars(namespace)
+
+    def by_every_name(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` of options under all the names that these answer to."""
+        names = ((name.removeprefix("--"), action.dest) for name, action in self._option_string_actions.items())
+        return {name: values[field] for name, field in names if field in values}
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
-
-    def parse_strictly(self, tokens: Sequence[str]) -> Namespace:
-        """Parse every token; an unknown option is an error that names the nearest known one."""
-        namespace, unknown = self.parse_known_args(list(tokens))
-        if unknown:
-            self.error(self._unknown(unknown[0].split("=")[0]))
-        return namespace
+        """End the program with one line and exit code 2."""
+        source = f"{self._source}: " if self._source else ""
+        self.exit(2, f"{self.prog}: error: {source}{message} (--help lists the options)\n")
 
     def _unknown(self, name: str) -> str:
         if not name.startswith("-"):
@@ -95,43 +128,60 @@ class OneLineParser(argparse.ArgumentParser):
         return f"unknown option {name}" + (f", did you mean {nearest[0]}?" if nearest else "")
 
 
-def add_options(
-    parser: argparse.ArgumentParser, title: str, config: type, defaults: Mapping[str, Any] | None = None
-) -> None:
-    """Add a flag for every field of the dataclass `config`, under `title`; `defaults` override the fields'."""
-    group = parser.add_argument_group(title)
-    hints = typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
-        default = (defaults or {}).get(field.name, field.default)
-        _add_flag(group, field, hints[field.name], default)
-
-
-def _add_flag(group: Any, field: dataclasses.Field, hint: Any, default: Any) -> None:
-    names = [f"--{field.name}", *field.metadata.get("aliases", ())]
-    arguments: dict[str, Any] = {"dest": field.name, "default": default, "help": field.metadata.get("help")}
-    kind, many = value_type(hint)
+def _add_flag(group: Any, field: dataclasses.Field, hint: Any, default: Any, help: str) -> None:
+    names = [f"--{field.name}", *field.metadata["aliases"]]
+    kind, many, optional = _value_type(hint)
     if kind is bool:
-        group.add_argument(*names, action=BooleanFlag, **arguments)
+        group.add_argument(*names, dest=field.name, action=BooleanFlag, on=default, help=help)
         return
-    choices = field.metadata.get("choices")
-    metavar = "{" + ",".join(choices) + "}" if choices else METAVARS[kind]
-    arguments |= {"choices": choices, "metavar": metavar}
-    group.add_argument(*names, type=kind, nargs="+" if many else None, **arguments)
+    choices = field.metadata["choices"]
+    group.add_argument(
+        *names,
+        dest=field.name,
+        type=_number_or_none(kind) if optional and kind is not str else kind,
+        nargs="+" if many else None,
+        choices=choices,
+        metavar="{" + ",".join(choices) + "}" if choices else METAVARS[kind],
+        help=help,
+    )
 
 
-def value_type(hint: Any) -> tuple[type, bool]:
-    """The scalar type behind an annotation such as `int | None` or `tuple[int, ...]`, and whether several are taken."""
-    if isinstance(hint, types.UnionType):
+def _value_type(hint: Any) -> tuple[type, bool, bool]:
+    """Of an annotation such as `tuple[int, ...] | None`: the scalar type, whether it takes several, and None."""
+    optional = isinstance(hint, types.UnionType)
+    if optional:
         hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
     if typing.get_origin(hint) is tuple:
-        return typing.get_args(hint)[0], True
-    return hint, False
+        return typing.get_args(hint)[0], True, optional
+    return hint, False, optional
 
 
-def from_namespace(config: type, namespace: Namespace) -> Any:
-    """Build the dataclass `config` from a parsed namespace; its own validation may raise ValueError."""
-    values = {field.name: getattr(namespace, field.name) for field in dataclasses.fields(config)}
-    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+def _number_or_none(kind: type) -> Callable[[str], Any]:
+    """A reader of numbers that takes `none` for None, which undoes what a file has set."""
+
+    def read(text: str) -> Any:
+        return None if text == "none" else kind(text)
+
+    read.__name__ = kind.__name__  # argparse names the type by it: "invalid int value"
+    return read
+
+
+def _help(text: str, default: Any) -> str:
+    shown = str(default)
+    if isinstance(default, tuple):
+        shown = " ".join(map(str, default[:1] if len(set(default)) == 1 else default))
+    elif isinstance(default, float):
+        shown = f"{default:g}"
+    elif default is True:
+        shown = "on"
+    worth_it = default is not None and default is not False and default != ""
+    return (f"{text} (default: {shown})" if worth_it else text).replace("%", "%%")
+
+
+def from_values(config: type, values: Mapping[str, Any]) -> Any:
+    """Build the dataclass `config` from options by name; its own validation may raise ValueError."""
+    own = {field.name: values[field.name] for field in dataclasses.fields(config)}
+    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()})
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -148,15 +198,15 @@ def tokens_from(values: Mapping[str, Any]) -> list[str]:
     """
     tokens: list[str] = []
     for name, value in values.items():
-        if value is None:
-            continue
+        items = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(item, Mapping | list | tuple) for item in items):
+            raise ValueError(f"option {name}: {value!r} is nested; options are flat, one `name: value` a line")
         if isinstance(value, bool):
             tokens.append(f"--{name}" if value else f"--no-{name}")
-        elif isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(v, list | dict) for v in value)):
-            raise ValueError(f"option {name}: {value!r} is nested; options are flat, one `name: value` a line")
-        else:
-            items = value if isinstance(value, list | tuple) else [value]
-            tokens += [f"--{name}", *map(str, items)] if len(items) != 1 else [f"--{name}={items[0]}"]
+        elif len(items) != 1:
+            tokens += [f"--{name}", *map(str, items)]
+        elif value is not None:
+            tokens.append(f"--{name}={items[0]}")
     return tokens
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import yaml
 from tqdm import tqdm
 
-from i2i.config import OneLineParser, add_options, as_dict, from_namespace, tokens_from
+from i2i.config import OptionParser, as_dict, from_values, tokens_from
 from i2i.data import DataConfig
 from i2i.models import MODELS
-from i2i.run import RunConfig
-from options.retired import ALIASES, modernise
+from i2i.run import RunConfig, checkpoint_path
+from i2i.training import checkpoint
+from options.retired import IGNORED, Ignored, for_model, modernise
 
 PRESETS = Path(__file__).parent / "presets"
+
+Source = tuple[str, list[str]]  # where tokens come from, nothing for the command line, and the tokens
 
 
 class LineHandler(logging.Handler):
@@ -30,76 +33,145 @@ class LineHandler(logging.Handler):
 class BaseOptions:
     """Command line to frozen option objects: `run`, `data`, `model` and what a subclass adds.
 
-    Tokens come, first to last, from the defaults of the model, from `--options` files, and from `argv`; the last word
-    wins. Bad input ends the program with one line and exit code 2.
+    What is said comes, first to last, from the defaults of the model, a checkpoint, `--options` files, and `argv`; the
+    last word wins. Bad input ends the program with one line and exit code 2.
     """
 
     program: ClassVar[str]
     description: ClassVar[str]
     models: ClassVar[tuple[str, ...]] = tuple(MODELS)
     default_model: ClassVar[str] = "cyclegan"
+    shown_model: ClassVar[str] = "cyclegan"  # what the help says of that
     defaults: ClassVar[dict[str, Any]] = {}
+    ignored: ClassVar[Ignored] = IGNORED
+    sources: list[Source]
     run: RunConfig
     data: DataConfig
     model: Any
     model_name: str
+    path: Path  # of the checkpoint, if there is one
+    checkpoint: dict[str, Any] | None = None
+    given: Collection[str] = ()  # the options that files and argv set
 
     def __init__(self, argv: Sequence[str] | None = None) -> None:
         logging.basicConfig(level=logging.INFO, format=f"{self.program}: %(message)s", handlers=[LineHandler()])
-        tokens = modernise(sys.argv[1:] if argv is None else argv, self.notice)
-        self.one_line(lambda: self._parse(tokens))
+        self.argv = list(sys.argv[1:] if argv is None else argv)
+        self.one_line(self._parse)
 
     def sections(self) -> dict[str, type]:
         """Attribute name -> dataclass of options, in the order in which the help shows them."""
         return {"run": RunConfig, "data": DataConfig}
 
-    def stored(self, tokens: list[str]) -> list[str]:
-        """Tokens from the checkpoint of an earlier run, which come ahead of the given ones."""
-        return []
+    def stored(self) -> dict[str, Any]:
+        """Options from the checkpoint of an earlier run, if one is asked for; the given ones come behind these."""
+        return {}
 
-    def _parse(self, given: list[str]) -> None:
-        files = self._peek(given, "--options", nargs="+", default=[])
-        tokens = [token for name in files for token in read_options(name)] + given
-        tokens = self.stored(tokens) + tokens
-        self.model_name = self._chosen_model(tokens)
+    def _parse(self) -> None:
+        self.sources = [("", modernise(self.argv, self.notice, ignored=self.ignored))]
+        self.sources = [*map(self._file, self._peek().get("options", [])), *self.sources]
+        self.model_name = self._chosen_model()
+        if any({"-h", "--help"} & set(tokens) for _, tokens in self.sources):
+            self.parser().parse_args(["--help"])
+        self.sources.append(("", self._suffixed_name()))
+        stored = self.stored()
+        self.model_name = self._chosen_model(stored.get("model"))
         parser = self.parser()
-        self.namespace = parser.parse_strictly(tokens)
-        for title, config in self.sections().items():
-            setattr(self, title, from_namespace(config, self.namespace))
-        self.model = from_namespace(self.config_class, self.namespace)
+        values = parser.defaults | parser.given(tokens_from(stored), "the checkpoint")
+        given: dict[str, Any] = {}
+        for source, tokens in self.sources:
+            given |= parser.given(for_model(tokens, self.model_name, self.notice), source)
+        self.given = given.keys()
+        self._build(values | given)
 
-    def _chosen_model(self, tokens: list[str]) -> str:
-        name = self._peek(tokens, "--model", default=self.default_model)
-        name = ALIASES["--model"].get(name, name)
+    def _build(self, values: dict[str, Any]) -> None:
+        for title, config in self.sections().items():
+            setattr(self, title, from_values(config, values))
+        self.model = from_values(self.config_class, values)
+
+    def _file(self, name: str) -> Source:
+        path, tokens = read_options(name)
+        return path, modernise(tokens, lambda message: self.notice(f"{path}: {message}"), ignored=self.ignored)
+
+    def _peek(self, *configs: type) -> dict[str, Any]:
+        """What is said before it is known for which model; with the defaults of `configs`."""
+        parser = OptionParser(prog=self.program, add_help=False)
+        self.add_commands(parser)
+        for config in configs:
+            parser.add_options("", config)
+        return self._values(parser)
+
+    def _values(self, parser: OptionParser) -> dict[str, Any]:
+        """The defaults of `parser` and what the sources say of its options, whatever else they say."""
+        values = dict(parser.defaults)
+        for source, tokens in self.sources:
+            values |= parser.given(tokens, source, strict=False)
+        return values
+
+    def _chosen_model(self, stored: str | None = None) -> str:
+        name = self._peek().get("model", stored or self.default_model)
         if name not in self.models:
             raise ValueError(f"--model {name!r}: choose from {', '.join(self.models)}")
-        return name
+        if stored is not None and name not in (stored, "test"):
+            raise ValueError(f"--model {name}: {self.path} is a {stored}; leave --model out")
+        return stored or name
+
+    def _suffixed_name(self) -> list[str]:
+        """A token for the name with its suffix, whose braces hold names of options; none without a suffix."""
+        suffix = self._peek().get("suffix")
+        if not suffix:
+            return []
+        parser = self.parser()
+        values = {"model": self.model_name} | self._values(parser)
+        words = {name: "x".join(map(str, v)) if isinstance(v, list | tuple) else v for name, v in values.items()}
+        try:
+            return [f"--name={words['name']}_{suffix.format_map(parser.by_every_name(words))}"]
+        except (KeyError, ValueError, AttributeError) as error:
+            raise ValueError(f"--suffix {suffix}: braces hold names of options, not {error}") from None
+
+    def _load_checkpoint(self, folder: Path, epoch: str) -> dict[str, Any]:
+        """Read a checkpoint of the run in `folder`; gives the options that it was saved with."""
+        self.path = checkpoint_path(folder, epoch)
+        self.checkpoint = checkpoint.load(self.path)
+        if self.checkpoint["options"].get("model") not in MODELS:
+            raise ValueError(f"{self.path} does not say which of the models {', '.join(MODELS)} it holds")
+        return self.checkpoint["options"]
 
     @property
     def config_class(self) -> type:
         """The dataclass of the chosen model's own options."""
         return MODELS[self.model_name].Config
 
-    def parser(self) -> OneLineParser:
-        """The parser for the chosen model: its own options, in groups."""
-        epilog = f"--model X --help shows the options of X, which is one of {', '.join(self.models)}."
-        parser = OneLineParser(prog=self.program, description=self.description, epilog=epilog)
-        parser.add_argument(
-            "--model", default=self.default_model, metavar="{" + ",".join(self.models) + "}", help="which model"
-        )
-        parser.add_argument(
-            "--options", action="extend", nargs="+", metavar="FILE", help="YAML files of options, or names of presets"
-        )
-        defaults = {**self.model_defaults(), **self.defaults}
-        for title, config in self.sections().items():
-            add_options(parser, title, config, defaults)
-            if title == "run":
-                add_options(parser, f"model {self.model_name}", self.config_class)
-        return parser
-
     def model_defaults(self) -> Mapping[str, Any]:
         """What the chosen model changes of the other sections' defaults."""
         return MODELS[self.model_name].defaults
+
+    def shown_defaults(self) -> dict[str, str | None]:
+        """What the help says of defaults that depend on other things; None leaves the option out of it."""
+        return {}
+
+    def parser(self) -> OptionParser:
+        """The parser for the chosen model: its own options, in groups."""
+        parser = OptionParser(prog=self.program, description=self.description, epilog=self.epilog())
+        self.add_commands(parser)
+        defaults = {**self.model_defaults(), **self.defaults}
+        for title, config in self.sections().items():
+            parser.add_options(title, config, defaults, self.shown_defaults())
+            if title == "data":
+                parser.add_options(f"model {self.model_name}", self.config_class, shown=self.shown_defaults())
+        return parser
+
+    def add_commands(self, parser: OptionParser) -> None:
+        """Add the options that decide on the others."""
+        models = "{" + ",".join(self.models) + "}"
+        parser.add_argument("--model", metavar=models, help=f"which model (default: {self.shown_model})")
+        parser.add_argument(
+            "--options", action="extend", nargs="+", metavar="FILE", help="YAML files of options, or names of presets"
+        )
+        parser.add_argument("--suffix", metavar="TEXT", help="added to the name; {lr} in it becomes the value of --lr")
+
+    def epilog(self) -> str:
+        """What the help says at its end."""
+        return f"Presets: {', '.join(presets())}. --model X --help shows the options of another model."
 
     def as_dict(self) -> dict[str, Any]:
         """All options, flat, as plain values: what options.yaml and the checkpoint hold."""
@@ -108,21 +180,12 @@ class BaseOptions:
             values |= as_dict(getattr(self, title))
         return values | as_dict(self.model)
 
-    @staticmethod
-    def _peek(tokens: Sequence[str], flag: str, **arguments: Any) -> Any:
-        """The value of one flag, before there is a parser that knows the others."""
-        parser = OneLineParser(add_help=False)
-        if arguments.get("nargs"):
-            arguments["action"] = "extend"
-        parser.add_argument(flag, dest="value", **arguments)
-        return parser.parse_known_args(list(tokens))[0].value
-
     def one_line(self, work: Callable[[], Any]) -> Any:
         """Run `work`; what a user got wrong ends the program with one line and exit code 2."""
         try:
             return work()
         except (ValueError, OSError) as error:
-            if "--verbose" in sys.argv:
+            if "--verbose" in self.argv:
                 raise
             self.fail(str(error))
 
@@ -136,22 +199,27 @@ class BaseOptions:
         print(f"{self.program}: note: {message}", file=sys.stderr)
 
 
-def read_options(name: str) -> list[str]:
-    """The tokens of a YAML file, or of a preset by its name.
+def presets() -> list[str]:
+    """The names of the presets."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def read_options(name: str) -> Source:
+    """The path and the tokens of a YAML file, or of a preset by its name.
 
     Raises:
         ValueError: if there is no such file or it is no flat list of options.
     """
-    path = Path(name)
+    path = Path(name) if Path(name).is_file() else PRESETS / f"{name}.yaml"
     if not path.is_file():
-        path = PRESETS / f"{name}.yaml"
-    if not path.is_file():
-        presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yaml")))
-        raise ValueError(f"--options {name}: no such file, and the presets are: {presets}")
+        raise ValueError(f"--options {name}: no such file, and the presets are: {', '.join(presets())}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"--options {path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"--options {path}: one `name: value` a line is expected")
-    return modernise(tokens_from(values), lambda message: None)
+    try:
+        return str(path), tokens_from(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,6 +1,9 @@
 """Flags of earlier frameworks: what they are called now, or why they are not needed any more."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+Notice = Callable[[str], None]
+Ignored = dict[str, tuple[bool, str]]  # flag -> whether it takes a value, why it is left out
 
 # Old name -> today's name, taking the same values.
 RENAMED = {
@@ -15,73 +18,109 @@ RENAMED = {
     "--nThreads": "--num_threads",
     "--niter": "--n_epochs",
     "--niter_decay": "--n_epochs_decay",
-    "--identity": "--lambda_identity",
     "--how_many": "--num_test",
     "--ntest": "--num_test",
+    "--no_lsgan": "--gan_mode=vanilla",
     "--display_env": "--visdom_env",
     "--display_server": "--visdom_server",
     "--display_port": "--visdom_port",
 }
 
-# Old flag -> the tokens that say the same.
-REWRITTEN = {
-    "--no_lsgan": ["--gan_mode", "vanilla"],
+IGNORED: Ignored = {
+    "--use_wandb": (False, "there is no Weights & Biases board; metrics.jsonl, curves and a page are always written"),
+    "--wandb_project_name": (True, "there is no Weights & Biases board"),
+    "--display_id": (True, "a visdom window is asked for by --visdom"),
+    "--display_ncols": (True, "samples are laid out by themselves"),
+    "--display_winsize": (True, "pages scale their pictures"),
+    "--update_html_freq": (True, "the page is written with every sample, see --display_freq"),
+    "--no_html": (False, "the page costs next to nothing"),
+    "--save_by_iter": (False, "latest.pt is replaced as a whole, epochs are kept as epoch_<N>.pt"),
+    "--epoch_count": (True, "--continue_train knows its epoch"),
+    "--aspect_ratio": (True, "results have the size of their inputs"),
 }
 
-# Flag -> (how many values it takes, why it is left out).
-IGNORED: dict[str, tuple[int, str]] = {
-    "--use_wandb": (0, "no Weights & Biases board yet; metrics.jsonl, the curves and the page are always written"),
-    "--wandb_project_name": (1, "no Weights & Biases board yet"),
-    "--display_id": (1, "a visdom window is asked for with --visdom"),
-    "--display_ncols": (1, "samples are laid out by themselves"),
-    "--display_winsize": (1, "pages scale their pictures"),
-    "--update_html_freq": (1, "the page is written with every sample, see --display_freq"),
-    "--no_html": (0, "the page costs next to nothing"),
-    "--save_by_iter": (0, "latest.pt is replaced as a whole, epochs are kept as epoch_<N>.pt"),
-    "--epoch_count": (1, "--continue_train knows its epoch"),
-    "--aspect_ratio": (1, "results have the size of their inputs"),
+# What means something else, or nothing, for one model alone.
+RENAMED_FOR = {"pix2pix": {"--lambda_A": "--lambda_L1"}}
+IGNORED_FOR: dict[str, Ignored] = {
+    "pix2pix": {
+        "--pool_size": (True, "pix2pix shows its discriminator the newest images only"),
+        "--lambda_B": (True, "pix2pix has no second cycle"),
+        "--lambda_identity": (True, "pix2pix has no identity loss"),
+    }
 }
 
-# Values that have another name here.
-ALIASES = {
+# Values that have another name here. One device normalises over all of its batch anyway.
+VALUES = {
     "--model": {"cycle_gan": "cyclegan"},
-    "--resize_or_crop": {},
-    "--norm": {"sync_batch": "batch", "sync_instance": "instance", "syncbatch": "batch"},
-    "--max_dataset_size": {"inf": str(2**62)},
-    "--ntest": {"inf": str(2**62)},
+    "--norm": {"syncbatch": "batch", "sync_batch": "batch", "sync_instance": "instance"},
+    "--max_dataset_size": {"inf": "none"},
+    "--num_test": {"inf": "none"},
 }
 
 
-def modernise(tokens: Sequence[str], notice: Callable[[str], None]) -> list[str]:
-    """Replace retired flags and values by today's; `notice` is told of every retired flag."""
+def modernise(
+    tokens: Sequence[str], notice: Notice, renamed: Mapping[str, str] = RENAMED, ignored: Ignored = IGNORED
+) -> list[str]:
+    """Replace retired flags and values by today's; `notice` is told of every retired flag.
+
+    Raises:
+        ValueError: for a value that a retired flag does not take.
+    """
     result: list[str] = []
     rest = list(tokens)
     while rest:
-        token = rest.pop(0)
-        name, equals, value = token.partition("=")
-        if name in IGNORED:
-            count, reason = IGNORED[name]
+        name, equals, value = _undouble(rest.pop(0)).partition("=")
+        if name.replace("--no-", "--", 1) in ignored and name not in ignored:  # false in a file
+            continue
+        if name in ignored:
+            takes_value, reason = ignored[name]
+            if takes_value and not equals:
+                _take_value(rest)
             notice(f"{name} is ignored: {reason}")
-            del rest[: 0 if equals else count]
         elif name in REWRITTEN:
-            notice(f"{name} is now {' '.join(REWRITTEN[name])}")
-            result += REWRITTEN[name]
-        elif name == "--gpu_ids":
-            result += ["--device", _device(value if equals else rest.pop(0) if rest else "", notice)]
+            given = value if equals else _take_value(rest)
+            today = REWRITTEN[name](given)
+            notice(f"{name} {given} is now {' '.join(today) or 'the default'}")
+            result += today
         else:
-            if name in RENAMED:
-                notice(f"{name} is now {RENAMED[name]}")
-            values = ALIASES.get(name, {})
-            result.append(RENAMED.get(name, name) + equals + values.get(value, value))
-            if not equals and rest and rest[0] in values:
-                result.append(values[rest.pop(0)])
+            today_name = renamed.get(name, name)
+            if today_name != name:
+                notice(f"{name} is now {today_name}")
+            words = VALUES.get(today_name, {})
+            result.append(today_name + equals + words.get(value, value))
+            if not equals and rest and rest[0] in words:
+                result.append(words[rest.pop(0)])
     return result
 
 
-def _device(gpu_ids: str, notice: Callable[[str], None]) -> str:
-    first, *others = gpu_ids.split(",")
-    if others:
-        notice(f"--gpu_ids {gpu_ids}: one device trains a run, the first is taken")
-    device = "cpu" if first.startswith("-") else f"cuda:{first}"
-    notice(f"--gpu_ids {gpu_ids} is now --device {device}")
-    return device
+def for_model(tokens: Sequence[str], model: str, notice: Notice) -> list[str]:
+    """Replace what has another meaning, or none, for `model`."""
+    return modernise(tokens, notice, RENAMED_FOR.get(model, {}), IGNORED_FOR.get(model, {}))
+
+
+def _take_value(rest: list[str]) -> str:
+    return rest.pop(0) if rest and not rest[0].startswith("--") else ""
+
+
+def _undouble(token: str) -> str:
+    """`--no-no_flip`, which is `no_flip: false` in a file, says `--flip`."""
+    name = token.removeprefix("--no-no_")
+    return token if name == token or f"--no_{name}" in IGNORED else f"--{name}"
+
+
+def _device(gpu_ids: str) -> list[str]:
+    """A run is trained on one device, the first of those given."""
+    first = gpu_ids.split(",")[0]
+    if not first.removeprefix("-").isdecimal():
+        raise ValueError(f"--gpu_ids {gpu_ids!r}: give the number of a CUDA device, or -1 for the CPU; see --device")
+    return ["--device", "cpu" if first.startswith("-") else f"cuda:{first}"]
+
+
+def _iteration(load_iter: str) -> list[str]:
+    return [] if load_iter == "0" else ["--epoch", f"iter_{load_iter}"]
+
+
+REWRITTEN: dict[str, Callable[[str], list[str]]] = {
+    "--gpu_ids": _device,
+    "--load_iter": _iteration,
+}

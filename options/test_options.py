@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from i2i.config import as_dict, tokens_from
+from i2i.config import OptionParser, as_dict
 from i2i.data import DataConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
-from i2i.run import checkpoint_path
-from i2i.training import checkpoint
+from i2i.run import RunConfig, saved_epochs
 from i2i.translation import Labels, TestConfig
 from i2i.translator import Translator, load_model
 from options.base_options import BaseOptions
+from options.retired import IGNORED
 
-STORED = ("direction", "dataset_mode", "crop_size")  # what a test takes over from its run, besides the model
+STORED = ("model", "direction", "dataset_mode", "crop_size")  # what a test takes over from its run, besides the model's
+HIDDEN = ("in_channels", "out_channels", "flip", "serial_batches", "max_dataset_size")  # decided by the model, or fixed
 
 
 class TestOptions(BaseOptions):
@@ -31,82 +32,78 @@ class TestOptions(BaseOptions):
     program = "test.py"
     description = "Translate images with a trained model, or generate images of classes."
     models = (*MODELS, "test")
-    defaults = {"phase": "test", "preprocess": "none", "flip": False, "serial_batches": True, "batch_size": 8}
+    shown_model = "the run's"
+    defaults = {
+        "phase": "test",
+        "preprocess": "none",
+        "load_size": None,
+        "flip": False,
+        "serial_batches": True,
+        "batch_size": 8,
+    }
+    ignored = IGNORED | {
+        flag: (True, "only train.py shows anything on visdom")
+        for flag in ("--display_env", "--display_server", "--display_port")
+    }
     test: TestConfig
+    weights: Path | None = None  # a generator of the reference implementation, instead of a checkpoint
+    opposite: bool = False  # whether a CycleGAN's other generator is asked for
 
     def sections(self) -> dict[str, type]:
-        return super().sections() | {"test": TestConfig}
+        return {"run": RunConfig, "test": TestConfig, "data": DataConfig}
 
-    def stored(self, tokens: list[str]) -> list[str]:
-        self.weights = self._peek(tokens, "--reference_weights")
-        self.checkpoint: dict[str, Any] | None = None
-        self.opposite = False
-        if self.weights is not None or {"-h", "--help"} & set(tokens):
-            return self._sizes(tokens)
-        folder = Path(self._peek(tokens, "--checkpoints_dir", default="./checkpoints"))
-        folder /= self._peek(tokens, "--name", default="experiment_name")
-        epoch = self._peek(tokens, "--epoch", default="latest")
-        self.weights = self._reference_file(folder, epoch, tokens)
-        if self.weights is not None:
-            return self._sizes(tokens)
-        self.path = checkpoint_path(folder, epoch)
-        self.checkpoint = checkpoint.load(self.path)
-        options = self.checkpoint["options"]
-        own = {field.name for field in dataclasses.fields(MODELS[options["model"]].Config)} | set(STORED)
-        self._direction(options, tokens)
-        kept = {name: value for name, value in options.items() if name in own}
-        return ["--model", options["model"], *tokens_from(kept | {"load_size": options["crop_size"]})]
+    def shown_defaults(self) -> dict[str, str | None]:
+        hidden = [*HIDDEN, *(field.name for field in dataclasses.fields(self.config_class))]
+        return dict.fromkeys(hidden) | dict.fromkeys(STORED, "the run's") | {"load_size": "the crop_size"}
 
-    def _sizes(self, tokens: list[str]) -> list[str]:
-        crop = self._peek(tokens, "--crop_size", nargs="+") or ["256"]
-        return ["--load_size", *crop]
+    def add_commands(self, parser: OptionParser) -> None:
+        super().add_commands(parser)
+        parser.add_argument(
+            "--model_suffix", metavar="TEXT", help="of a reference run's file, latest_net_G<suffix>.pth"
+        )
 
-    def _direction(self, options: Mapping[str, Any], tokens: list[str]) -> None:
-        given = self._peek(tokens, "--direction", default=options["direction"])
-        self.opposite = given != options["direction"]
-        if self.opposite and options["model"] != "cyclegan":
-            raise ValueError(
-                f"--direction {given}: {self.path.parent} is a {options['model']} trained {options['direction']}, "
-                "and only a cyclegan has a generator for the other way; train another run"
-            )
+    def epilog(self) -> str:
+        return (
+            "The model and its options come from the run. A file of the reference implementation does not tell all: "
+            "--norm none says that it had no normalisation, --no_dropout that it had no dropout."
+        )
 
-    def _reference_file(self, folder: Path, epoch: str, tokens: list[str]) -> str | None:
-        """The generator's file in a run folder of the reference; None where that holds no such files or ours too."""
-        iteration = int(self._peek(tokens, "--load_iter", default="0"))
-        label = f"iter_{iteration}" if iteration else epoch
-        there = sorted(path.name for path in folder.glob(f"{label}_net_G*.pth"))
-        if not there or (folder / "latest.pt").is_file():
-            return None
-        suffix = self._peek(tokens, "--model_suffix", default="")
-        if f"{label}_net_G{suffix}.pth" not in there and not suffix:
-            suffix = "_B" if self._peek(tokens, "--direction", default="AtoB") == "BtoA" else "_A"
-        if f"{label}_net_G{suffix}.pth" not in there:
-            raise ValueError(f"{folder / f'{label}_net_G{suffix}.pth'} does not exist; there are: {', '.join(there)}")
-        self.opposite = suffix == "_B"
-        return str(folder / f"{label}_net_G{suffix}.pth")
-
-    def _chosen_model(self, tokens: list[str]) -> str:
-        given = super()._chosen_model(tokens)
-        if self.checkpoint is None:
-            return given
-        model = self.checkpoint["options"]["model"]
-        if given not in (model, "test"):
-            raise ValueError(f"--model {given}: {self.path} is a {model}; leave --model out")
-        return model
+    def stored(self) -> dict[str, Any]:
+        values = self._peek(RunConfig, TestConfig, DataConfig)
+        folder = Path(values["checkpoints_dir"]) / values["name"]
+        weights = values["reference_weights"] or _reference_file(folder, values)
+        if weights is not None:
+            self.weights = Path(weights)
+            return {}
+        options = self._load_checkpoint(folder, values["epoch"])
+        own = {field.name for field in dataclasses.fields(MODELS[options["model"]].Config)}
+        return {name: value for name, value in options.items() if name in own.union(STORED)}
 
     @property
     def config_class(self) -> type:
-        return MODELS[self.model_name].Config if self.model_name in MODELS else Pix2Pix.Config
+        return MODELS.get(self.model_name, Pix2Pix).Config
 
     def model_defaults(self) -> Mapping[str, Any]:
         return MODELS[self.model_name].defaults if self.model_name in MODELS else {"dataset_mode": "single"}
 
-    def _parse(self, given: list[str]) -> None:
-        super()._parse(given)
-        sized = self._peek(given, "--load_size", nargs="+") or self._peek(given, "--crop_size", nargs="+")
-        if sized and self.data.preprocess == "none":
+    def _build(self, values: dict[str, Any]) -> None:
+        values = values | {"load_size": values["load_size"] or values["crop_size"]}
+        self.opposite = self.weights is not None and self.weights.stem.endswith("_net_G_B")
+        if self.opposite and "direction" not in self.given:
+            values["direction"] = "BtoA"
+        super()._build(values)
+        if self.checkpoint is not None:
+            self._compare_direction(self.checkpoint["options"]["direction"])
+        if {"load_size", "crop_size"} & set(self.given) and self.data.preprocess == "none":
             self.notice("sizes have no effect with --preprocess none, which keeps the images' own; see --preprocess")
-        self._given_norm = self._peek(given, "--norm")
+
+    def _compare_direction(self, trained: str) -> None:
+        self.opposite = self.data.direction != trained
+        if self.opposite and self.model_name != "cyclegan":
+            raise ValueError(
+                f"--direction {self.data.direction}: {self.path} is a {self.model_name} trained {trained}, "
+                "and only a cyclegan has a generator for the other way; train another run"
+            )
 
     def translator(self) -> Translator:
         """The model to translate with, on its device."""
@@ -116,8 +113,9 @@ class TestOptions(BaseOptions):
             "running_statistics": self.test.eval,
         }
         if self.checkpoint is None:
-            dropout = self.model.dropout
-            return Translator.from_reference(self.weights, norm=self._given_norm, dropout=dropout, **common)
+            assert self.weights is not None  # a test has the one or the other
+            norm = self.model.norm if "norm" in self.given else None
+            return Translator.from_reference(self.weights, norm=norm, dropout=self.model.dropout, **common)
         model = load_model(self.checkpoint, as_dict(self.model), self.test.ema)
         return Translator(model, target="a" if self.opposite else "b", **common)
 
@@ -144,6 +142,24 @@ class TestOptions(BaseOptions):
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        phase = Path(self.test.input).stem if self.test.input else self.data.phase
-        which = self.test.epoch if self.checkpoint is not None else Path(self.weights).stem.split("_net_")[0]
-        return Path(self.test.results_dir) / self.run.name / f"{phase}_{which}"
+        what = Path(self.test.input).resolve().stem if self.test.input else self.data.phase
+        which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
+        return Path(self.test.results_dir) / self.run.name / f"{what}_{which}"
+
+
+def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:
+    """The generator's file in a run folder of the reference implementation; None for any other folder.
+
+    Raises:
+        ValueError: if it has no file of that epoch or suffix; names those that it has.
+    """
+    there = sorted(path.name for path in folder.glob("*_net_G*.pth"))
+    if not there or saved_epochs(folder):
+        return None
+    given = values.get("model_suffix")
+    suffixes = ["", "_B" if values["direction"] == "BtoA" else "_A"] if given is None else [given]
+    wanted = [f"{values['epoch']}_net_G{suffix}.pth" for suffix in suffixes]
+    found = [name for name in wanted if name in there]
+    if not found:
+        raise ValueError(f"{folder / wanted[-1]} does not exist; there are: {', '.join(there)}")
+    return folder / found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import torch
 import yaml
 
-from i2i.config import tokens_from
+from i2i.config import OptionParser
 from i2i.models import GanModel
-from i2i.run import checkpoint_path, saved_epochs
-from i2i.training import TrainConfig, checkpoint
+from i2i.run import RunConfig, saved_epochs
+from i2i.training import TrainConfig
 from i2i.visuals.options import VisualsConfig
 from options.base_options import BaseOptions
 
 NOT_STORED = ("continue_train", "overwrite")
+PLACE = ("name", "checkpoints_dir")  # of a run: where it is found now, wherever it was made
 
 
 class TrainOptions(BaseOptions):
@@ -26,22 +28,32 @@ class TrainOptions(BaseOptions):
     description = "Train a model on a folder of images."
     train: TrainConfig
     visuals: VisualsConfig
-    checkpoint: dict[str, Any] | None = None
 
     def sections(self) -> dict[str, type]:
         return super().sections() | {"train": TrainConfig, "visuals": VisualsConfig}
 
-    def stored(self, tokens: list[str]) -> list[str]:
-        if not self._peek(tokens, "--continue_train", action="store_true") or {"-h", "--help"} & set(tokens):
-            return []
-        folder = Path(self._peek(tokens, "--checkpoints_dir", default="./checkpoints"))
-        self.path = checkpoint_path(folder / self._peek(tokens, "--name", default="experiment_name"), "latest")
-        self.checkpoint = checkpoint.load(self.path)
-        options = self.checkpoint["options"]
-        model = self._chosen_model(["--model", options["model"], *tokens])
-        if model != options["model"]:
-            raise ValueError(f"--model {model}: {self.path} is a {options['model']}; leave --model out")
-        return tokens_from({name: value for name, value in options.items() if name not in NOT_STORED})
+    def add_commands(self, parser: OptionParser) -> None:
+        super().add_commands(parser)
+        parser.add_argument(
+            "--epoch", metavar="N", help="checkpoint that --continue_train goes on from (default: latest)"
+        )
+
+    def stored(self) -> dict[str, Any]:
+        values = self._peek(RunConfig, TrainConfig)
+        if not values["continue_train"]:
+            return {}
+        folder = Path(values["checkpoints_dir"]) / values["name"]
+        options = self._load_checkpoint(folder, values.get("epoch", "latest"))
+        return {name: value for name, value in options.items() if name not in NOT_STORED + PLACE}
+
+    def _build(self, values: dict[str, Any]) -> None:
+        processes = os.environ.get("WORLD_SIZE", "1")
+        if processes not in ("", "1"):
+            raise ValueError(
+                f"WORLD_SIZE is {processes}: training on several devices is not there yet; start one process by "
+                "python train.py"
+            )
+        super()._build(values)
 
     def prepare_folder(self) -> None:
         """Make the run's folder, or refuse one that holds a run; `options.yaml` there says how it was made.
@@ -77,9 +89,6 @@ class TrainOptions(BaseOptions):
     def resume_command(self) -> str:
         """What to type to go on with this run."""
         words = ["--name", self.run.name]
-        if self.run.checkpoints_dir != RUNS:
+        if self.run.checkpoints_dir != RunConfig().checkpoints_dir:
             words += ["--checkpoints_dir", self.run.checkpoints_dir]
         return shlex.join(["python", "train.py", *words, "--continue_train"])
-
-
-RUNS = "./checkpoints"

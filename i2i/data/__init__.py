@@ -1,19 +1,10 @@
 """Data: folders of images to batches."""
 
-from i2i.data.aligned import AlignedDataset
 from i2i.data.batch import Batch, DataSpec, ImageError, Key, Sample, collate
-from i2i.data.classes import ClassDataset
-from i2i.data.dataset import DataConfig, ImageDataset
+from i2i.data.config import DataConfig
+from i2i.data.dataset import ImageDataset
+from i2i.data.layouts import DATASETS
 from i2i.data.loader import BatchStream, sample_batch
-from i2i.data.single import SingleDataset
-from i2i.data.unaligned import UnalignedDataset
-
-DATASETS: dict[str, type[ImageDataset]] = {
-    "aligned": AlignedDataset,
-    "unaligned": UnalignedDataset,
-    "single": SingleDataset,
-    "classes": ClassDataset,
-}
 
 __all__ = [
     "DATASETS",

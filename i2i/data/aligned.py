@@ -1,22 +1,15 @@
 """Pairs that lie side by side in one image file."""
 
 from i2i.data.batch import ImageError, Key, Sample
-from i2i.data.dataset import DataConfig, ImageDataset
-from i2i.data.folder import MODES, open_image, require_images
+from i2i.data.dataset import ImageDataset
+from i2i.data.folder import MODES, open_image
 
 
 class AlignedDataset(ImageDataset):
     """`<dataroot>/<phase>/x.jpg`: A is the left half and B the right one; both get one and the same crop and flip."""
 
-    mode = "aligned"
-
-    def __init__(self, config: DataConfig, seed: int = 0) -> None:
-        super().__init__(config, seed)
-        folder = self.root / config.phase
-        self.files = require_images(folder, self.root, config.phase, self.mode, config.max_dataset_size)
-
-    def __len__(self) -> int:
-        return len(self.files)
+    def scan(self) -> None:
+        self.files = self.images_in(self.root / self.config.phase)
 
     def load(self, key: Key) -> Sample:
         path, config = self.files[key.item], self.config

@@ -41,6 +41,11 @@ class Sample:
     path_b: str | None = None
     skipped: tuple[str, ...] = ()
 
+    @property
+    def shapes(self) -> list[torch.Size]:
+        """The shapes of the images that it has: samples go into one batch if theirs are equal."""
+        return [image.shape for image in (self.a, self.b) if image is not None]
+
 
 @dataclasses.dataclass
 class Batch:

@@ -26,7 +26,8 @@ def image_extensions() -> frozenset[str]:
 
 def list_images(folder: str | Path, limit: int | None = None) -> list[str]:
     """Image files below `folder` in natural order (img2 before img10); hidden files are left out, links followed."""
-    return natsort.natsorted(_walk(folder))[:limit]
+    # Sorted twice: img1 and img01 are alike to natsort, and the order of a file system is anybody's guess.
+    return natsort.natsorted(sorted(_walk(folder)))[:limit]
 
 
 def has_images(folder: str | Path, recursive: bool = True) -> bool:
@@ -36,79 +37,91 @@ def has_images(folder: str | Path, recursive: bool = True) -> bool:
 
 def _walk(folder: str | Path, recursive: bool = True) -> Iterator[str]:
     extensions = image_extensions()
+    seen: set[str] = set()  # a link may lead back to where it lies
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions:
                 yield os.path.join(parent, name)
 
 
-def require_images(folder: Path, root: Path, phase: str, mode: str, limit: int | None = None) -> list[str]:
-    """`list_images`, or a ValueError: what was looked for, what is there and which --dataset_mode would fit."""
-    found = list_images(folder, limit=limit)
-    if not found:
-        raise ValueError(f"--dataset_mode {mode}: no images in {folder} ({describe(root, folder, phase, mode)})")
-    return found
-
-
-def describe(root: Path, looked_for: Path, phase: str, mode: str) -> str:
-    """What a data root holds, in a few words, and the way out of a layout that does not fit."""
+def describe(looked_for: Path, root: Path, phase: str, mode: str) -> str:
+    """What there is in place of the images that were looked for, in a few words, and the way out."""
     if not root.is_dir():
         return f"--dataroot {root} is not a folder"
-    entries = natsort.natsorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
-    held = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "") or "nothing"
+    found = f"which holds {_contents(looked_for)}" if looked_for.is_dir() else "which does not exist"
+    if looked_for != root:
+        found += f"; {root} holds {_contents(root)}"
     modes = [name for name in fitting_modes(root, phase) if name != mode]
-    way_out = f"; --dataset_mode {' or '.join(modes)} would fit" if modes else ""
-    state = "is empty" if looked_for.is_dir() else "does not exist"
-    return f"the folder {state}; {root} holds {held}{way_out}"
+    return found + (f"; --dataset_mode {' or '.join(modes)} would fit" if modes else "")
+
+
+def _contents(folder: Path) -> str:
+    names = sorted(os.listdir(folder))
+    shown = [name + "/" * (folder / name).is_dir() for name in natsort.natsorted(names[:8])]
+    return ", ".join(shown) + (", ..." if len(names) > 8 else "") or "nothing"
 
 
 def fitting_modes(root: Path, phase: str) -> list[str]:
     """The dataset modes whose layout `root` has for `phase`."""
-    folder = root / phase if (root / phase).is_dir() else root
     modes = []
     if (root / f"{phase}A").is_dir() and (root / f"{phase}B").is_dir():
         modes.append("unaligned")
-    if (root / phase).is_dir() and has_images(root / phase, recursive=False):
+    if has_images(root / phase, recursive=False):
         modes.append("aligned")
-    if list(root.glob("*-images-idx3-ubyte*")) or class_folders(folder):
+    if any(root.glob("*-images[-.]idx3-ubyte*")) or class_folders(root, phase)[1]:
         modes.append("classes")
     if has_images(root, recursive=False):
         modes.append("single")
     return modes
 
 
-def class_folders(root: Path) -> list[str]:
-    """Names of the direct subfolders of `root` that hold images, in natural order; not train, testA and the like."""
-    names = [entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    classes = [name for name in names if not re.fullmatch("(train|val|test)[AB]?", name)]
-    return natsort.natsorted(name for name in classes if has_images(root / name))
+def class_folders(root: Path, phase: str) -> tuple[Path, list[str]]:
+    """The folder that holds the class folders of `phase`, `<root>/<phase>` or else `root`, and the classes' names.
+
+    The names are in natural order; right in `root`, a folder called train, testA and the like is no class.
+    """
+    if (root / phase).is_dir():
+        return root / phase, _subfolders(root / phase)
+    return root, [name for name in _subfolders(root) if not re.fullmatch("(train|val|test)[AB]?", name)]
+
+
+def _subfolders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return natsort.natsorted(name for name in names if has_images(folder / name))
 
 
 def open_image(path: str | Path, channels: int) -> Image.Image:
     """Read one image, upright, with 1 (grey), 3 (RGB) or 4 (RGBA) channels of 8 bits.
 
     Raises:
-        ImageError: if the file is missing, truncated or no image, or if `channels` is another number.
+        ImageError: if the file is missing, truncated or no image, or has pixels of 32 bits.
     """
-    if channels not in MODES:
-        raise ImageError(f"{path}: images have {', '.join(map(str, MODES))} channels, not {channels}")
+    mode = MODES[channels]
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return _eight_bit(upright).convert(MODES[channels])
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = str(error).split("\n")[0].replace(repr(str(path)), "the file")
-        raise ImageError(
-            f"{path} cannot be read as an image ({reason}); remove the file or use --on_bad_image skip"
-        ) from None
+            ImageOps.exif_transpose(image, in_place=True)
+            return _eight_bit(image).convert(mode)
+    except Exception as error:  # there is hardly a type that Pillow's readers do not raise on a damaged file
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = reason.split("\n")[0].replace(f" {str(path)!r}", "")
+        raise ImageError(f"{path} cannot be read as an image ({reason})") from None
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion of 16-bit greys clips at 255 instead of scaling.
-    if not image.mode.startswith("I;16"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    """`image` in a mode that Pillow's `convert` takes to 8 bits without clipping and without a warning."""
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        raise ValueError("pixels of 32 bits have no fixed range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGBA") if isinstance(image.info.get("transparency"), bytes) else image
 
 
 def common_stem(paths: Sequence[str | Path], root: str | Path) -> list[str]:

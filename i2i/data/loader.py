@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import signal
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from i2i.data.batch import Batch, ImageError, Key, collate
+from i2i.data.batch import Batch, ImageError, Key, Sample, collate
 from i2i.data.dataset import ImageDataset
 
 log = logging.getLogger(__name__)
+
+
+MAX_SKIPPED = 100  # in a row: a folder full of bad files should stop, not crawl
+
+
+class UsableSamples(Dataset):
+    """A data set in which the next usable sample replaces an unusable one, under `--on_bad_image skip`."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, key: Key) -> Sample | ImageError:
+        length = len(self.dataset)
+        skipped: list[str] = []
+        for offset in range(min(length, MAX_SKIPPED)):
+            sample = self.dataset[Key(key.epoch, (key.item + offset) % length)]
+            if isinstance(sample, Sample):
+                return dataclasses.replace(sample, skipped=tuple(skipped))
+            if self.dataset.config.on_bad_image == "error":
+                return sample
+            skipped.append(str(sample))
+        return ImageError(f"{len(skipped)} unusable images in a row, the last one: {skipped[-1]}")
 
 
 class EndlessOrder(Sampler[Key]):
@@ -72,11 +96,21 @@ class BatchStream:
 
         Raises:
             ImageError: for an unusable file, unless the data set skips those.
+            OSError: if a worker process has died.
         """
         start = time.perf_counter()
         if self._batches is None:
             self._batches = iter(self._loader())
-        batch = next(self._batches)
+        try:
+            batch = next(self._batches)
+        except RuntimeError as error:
+            self._batches = None
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            raise OSError(
+                "a process that loads images has died, most likely for want of memory (in a container: of shared "
+                "memory); use a smaller --num_threads, or 0"
+            ) from None
         if isinstance(batch, ImageError):
             raise batch
         self._report(batch)
@@ -89,11 +123,12 @@ class BatchStream:
         config = self.dataset.config
         order = EndlessOrder(len(self.dataset), self.seed, not config.serial_batches, self.position)
         return DataLoader(
-            self.dataset,
+            UsableSamples(self.dataset),
             self.batch_size,
             sampler=order,
             num_workers=config.num_threads,
             collate_fn=collate,
+            worker_init_fn=_leave_interrupts_to_the_main_process,
             pin_memory=self.device.type == "cuda",
             # Its own generator: the loader's start must not move the global one, from which dropout draws.
             generator=torch.Generator().manual_seed(self.seed),
@@ -106,14 +141,28 @@ class BatchStream:
                 log.warning("skipped: %s", message)
 
 
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    # A terminal's Ctrl-C and a cluster's stop reach every process, and the main one needs batches to finish its step.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def sample_batch(dataset: ImageDataset, count: int = 4) -> Batch:
-    """Up to `count` samples spread over the data set, the same ones every time.
+    """Up to `count` samples spread over the data set, the same ones every time; only those that the first fits.
+
+    Images differ in size where `--preprocess` lets them, and those of a batch cannot.
 
     Raises:
         ImageError: for an unusable file, unless the data set skips those.
     """
-    count = min(count, len(dataset))
-    batch = collate([dataset[Key(0, index * len(dataset) // count)] for index in range(count)])
-    if isinstance(batch, ImageError):
-        raise batch
+    usable, count = UsableSamples(dataset), min(count, len(dataset))
+    samples: list[Sample] = []
+    for index in range(count):
+        sample = usable[Key(0, index * len(dataset) // count)]
+        if isinstance(sample, ImageError):
+            raise sample
+        if not samples or sample.shapes == samples[0].shapes:
+            samples.append(sample)
+    batch = collate(samples)
+    assert isinstance(batch, Batch)  # they are all of one size
     return batch

@@ -1,25 +1,17 @@
 """One folder of images, or one image: inputs to translate, with nothing to compare them to."""
 
 from i2i.data.batch import Key, Sample
-from i2i.data.dataset import DataConfig, ImageDataset
-from i2i.data.folder import require_images
+from i2i.data.dataset import ImageDataset
 
 
 class SingleDataset(ImageDataset):
     """Every image below `<dataroot>`, or `<dataroot>` itself where it is a file, as domain a."""
 
-    mode = "single"
-
-    def __init__(self, config: DataConfig, seed: int = 0) -> None:
-        super().__init__(config, seed)
+    def scan(self) -> None:
         if self.root.is_file():
-            self.files = [config.dataroot]
-            self.root = self.root.parent
+            self.files, self.root = [str(self.root)], self.root.parent
         else:
-            self.files = require_images(self.root, self.root, config.phase, self.mode, config.max_dataset_size)
-
-    def __len__(self) -> int:
-        return len(self.files)
+            self.files = self.images_in(self.root)
 
     def load(self, key: Key) -> Sample:
         path = self.files[key.item]

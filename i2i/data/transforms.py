@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,13 @@ class Preprocess:
         if self.crops:
             self._check_size(images[0])
         if self.pipeline is not None:
-            self.pipeline.set_random_seed(seed)
+            # Not set_random_seed, which gives each step a generator of its own with one and the same seed: whether
+            # an image is flipped would then follow from where it was cropped.
+            self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
             names = ("image", "partner")[: len(arrays)]
             out = self.pipeline(**dict(zip(names, arrays, strict=True)))
             arrays = [out[name] for name in names]
-        return tuple(torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1))) for array in arrays)
+        return tuple(torch.from_numpy(np.array(array.transpose(2, 0, 1), order="C")) for array in arrays)
 
     def resize(self, image: Image.Image) -> Image.Image:
         """The deterministic part: what `--load_size` asks for."""

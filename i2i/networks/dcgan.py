@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import conv_block, norm_layer
@@ -32,8 +33,9 @@ def _widths(filters: int, doublings: int) -> list[int]:
 class DCGANGenerator(nn.Module):
     """Draw (N, channels, S, S) in [-1, 1] from noise (N, noise_dim) and class numbers (N,), S = `image_size`.
 
-    A learned embedding of the class stands beside the noise. Raises ValueError for a size that is not 4 to 7 times a
-    power of two and for an unknown `norm`.
+    The class stands beside the noise as a one-hot vector: unlike a learned embedding it cannot grow until the noise is
+    drowned and a class becomes a single image. Raises ValueError for a size that is not 4 to 7 times a power of two and
+    for an unknown `norm`.
     """
 
     def __init__(
@@ -50,9 +52,9 @@ class DCGANGenerator(nn.Module):
         widths = _widths(filters, doublings)[::-1]
         bias = norm != "batch"
         self.noise_dim = noise_dim
-        self.embedding = nn.Embedding(num_classes, noise_dim)
+        self.num_classes = num_classes
         # A transposed convolution of a 1x1 map is a linear layer, and lets the norm and the initialisation be 2-d.
-        project = nn.ConvTranspose2d(2 * noise_dim, widths[0], base, bias=bias)
+        project = nn.ConvTranspose2d(noise_dim + num_classes, widths[0], base, bias=bias)
         self.stem = conv_block(project, norm_layer(norm, widths[0]), nn.ReLU(inplace=True))
         self.up = nn.ModuleList(
             conv_block(
@@ -65,7 +67,8 @@ class DCGANGenerator(nn.Module):
         self.head = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
-        x = self.stem(torch.cat([noise, self.embedding(label)], dim=1)[..., None, None])
+        one_hot = F.one_hot(label, self.num_classes).to(noise.dtype)
+        x = self.stem(torch.cat([noise, one_hot], dim=1)[..., None, None])
         for layer in self.up:
             x = layer(x)
         return self.head(x).tanh()

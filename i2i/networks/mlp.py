@@ -14,7 +14,7 @@ VECTOR_NORMS = {"batch": nn.BatchNorm1d, "none": nn.Identity}
 class MLPGenerator(nn.Module):
     """Draw (N, channels, S, S) in [-1, 1] from noise (N, noise_dim) and class numbers (N,), S = `image_size`.
 
-    A learned embedding of the class stands beside the noise. Raises ValueError for a `norm` other than batch or none.
+    The class stands beside the noise as a one-hot vector. Raises ValueError for a `norm` other than batch or none.
     """
 
     def __init__(
@@ -28,14 +28,15 @@ class MLPGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.noise_dim = noise_dim
+        self.num_classes = num_classes
         self.shape = (channels, image_size, image_size)
-        widths = [2 * noise_dim, 4 * filters, 8 * filters, 16 * filters]
-        self.embedding = nn.Embedding(num_classes, noise_dim)
+        widths = [noise_dim + num_classes, 4 * filters, 8 * filters, 16 * filters]
         self.layers = _layers(widths, norm)
         self.head = nn.Linear(widths[-1], channels * image_size**2)
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
-        hidden = self.layers(torch.cat([noise, self.embedding(label)], dim=1))
+        one_hot = F.one_hot(label, self.num_classes).to(noise.dtype)
+        hidden = self.layers(torch.cat([noise, one_hot], dim=1))
         return self.head(hidden).tanh().unflatten(1, self.shape)
 
 

@@ -63,7 +63,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+        if "unsupported global" in str(error).lower():
             raise ValueError(f"{path} is refused: it holds more than tensors and values, and could run code") from None
         raise ValueError(_damaged(path)) from None
     except (RuntimeError, EOFError, KeyError, OSError) as error:

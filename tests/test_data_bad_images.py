@@ -1,0 +1,134 @@
+"""Files that cannot be used, and worker processes that are interrupted or die."""
+
+import logging
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from i2i.data import BatchStream, ImageError, Key, Sample, sample_batch
+from i2i.data.single import SingleDataset
+from tests.pictures import dataset, equal, noise, numbered, numbers, save
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals between processes are a matter of POSIX")
+
+
+@pytest.fixture
+def half_bad(tmp_path: Path) -> Path:
+    """Eight files of which 2, 3 and 7 are unusable."""
+    numbered(tmp_path, 8)
+    for number in (2, 3, 7):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+    return tmp_path
+
+
+def stream(root: Path, batch_size: int = 4, **options: object) -> BatchStream:
+    return BatchStream(dataset(root, "single", **{"serial_batches": True} | options), batch_size)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_file_ends_the_run_in_one_line(half_bad: Path, workers: int) -> None:
+    with pytest.raises(ImageError) as caught:
+        stream(half_bad, num_threads=workers)()
+    message = str(caught.value)
+    assert message.startswith(f"{half_bad / '2.png'} cannot be read as an image (")
+    assert "--on_bad_image skip" in message
+    assert "\n" not in message and "Traceback" not in message
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_file_is_replaced_by_the_next(half_bad: Path, workers: int, caplog: pytest.LogCaptureFixture) -> None:
+    following = stream(half_bad, num_threads=workers, on_bad_image="skip")
+    with caplog.at_level(logging.WARNING):
+        epochs = [numbers(following().a) + numbers(following().a) for _ in range(3)]
+    assert epochs == [[0, 1, 4, 4, 4, 5, 6, 0]] * 3
+    reported = [record.message for record in caplog.records]
+    assert sorted(Path(message.split()[1]).name for message in reported) == ["2.png", "3.png", "7.png"]
+    assert not any("--on_bad_image" in message for message in reported)
+
+
+@pytest.mark.parametrize(("choice", "advice"), [("error", True), ("skip", False)])
+def test_a_data_set_asked_for_one_sample_gives_no_other(half_bad: Path, choice: str, advice: bool) -> None:
+    data = dataset(half_bad, "single", on_bad_image=choice)
+    error = data[Key(0, 2)]
+    assert isinstance(error, ImageError)
+    assert ("--on_bad_image skip" in str(error)) == advice
+    assert isinstance(data[Key(0, 1)], Sample)
+
+
+def test_odd_widths_and_small_images_are_skipped_too(tmp_path: Path) -> None:
+    for number, width in enumerate((16, 15, 8, 16)):
+        save(tmp_path / "train" / f"{number}.png", noise(width, 8))
+    data = dataset(tmp_path, "aligned", preprocess="crop", crop_size=(8,), on_bad_image="skip", serial_batches=True)
+    batch = BatchStream(data, 4)()
+    assert [Path(path).name for path in batch.paths_a] == ["0.png", "3.png", "3.png", "3.png"]
+    assert [message.split(" pixels")[0].split(": the")[0] for message in batch.skipped] == [
+        f"{tmp_path / 'train' / '1.png'} is 15",
+        str(tmp_path / "train" / "2.png"),
+        str(tmp_path / "train" / "2.png"),
+    ]
+
+
+def test_a_bad_partner_takes_its_pair_along(tmp_path: Path) -> None:
+    numbered(tmp_path / "trainA", 2)
+    numbered(tmp_path / "trainB", 2, first=100)
+    (tmp_path / "trainB" / "100.png").write_bytes(b"no image")
+    data = dataset(tmp_path, "unaligned", on_bad_image="skip", serial_batches=True)
+    batch = BatchStream(data, 2)()
+    assert (numbers(batch.a), numbers(batch.b)) == ([1, 1], [101, 101])
+
+
+@pytest.mark.parametrize(("bad", "tried"), [(3, 3), (130, 100)])
+def test_nothing_but_bad_files_is_an_end(tmp_path: Path, bad: int, tried: int) -> None:
+    for number in range(bad):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=rf"^{tried} unusable images in a row, the last one: .*{tried - 1}\.png"):
+        stream(tmp_path, on_bad_image="skip")()
+
+
+def test_a_hundredth_good_file_is_still_found(tmp_path: Path) -> None:
+    for number in range(99):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+    numbered(tmp_path, 1, first=99)
+    assert numbers(stream(tmp_path, 1, on_bad_image="skip")().a) == [99]
+
+
+@pytest.mark.parametrize("choice", ["error", "skip"])
+def test_samples_to_look_at_obey_the_same_choice(half_bad: Path, choice: str) -> None:
+    data = dataset(half_bad, "single", on_bad_image=choice)
+    if choice == "skip":
+        assert numbers(sample_batch(data).a) == [0, 4, 4, 6]
+    else:
+        with pytest.raises(ImageError, match=r"2\.png cannot be read"):
+            sample_batch(data)
+
+
+@posix
+def test_workers_leave_an_interrupt_to_the_main_process(tmp_path: Path) -> None:
+    numbered(tmp_path, 30)
+    alone, together = stream(tmp_path), stream(tmp_path, num_threads=2)
+    assert equal(alone(), together())
+    workers = [process.pid for process in multiprocessing.active_children()]
+    assert len(workers) == 2
+    for pid in workers:
+        assert pid is not None
+        os.kill(pid, signal.SIGINT)
+    for _ in range(12):
+        assert equal(alone(), together())
+
+
+class Dying(SingleDataset):
+    def load(self, key: Key) -> Sample:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().load(key)
+
+
+@posix
+def test_the_death_of_a_worker_is_one_line(tmp_path: Path) -> None:
+    numbered(tmp_path, 4)
+    following = BatchStream(Dying(dataset(tmp_path, "single", num_threads=1).config), 2)
+    with pytest.raises(OSError, match="a process that loads images has died.*--num_threads") as caught:
+        following()
+    assert "\n" not in str(caught.value)

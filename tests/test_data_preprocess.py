@@ -1,0 +1,181 @@
+"""Resizing, cropping and flipping."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from i2i.data import DataConfig, ImageDataset, ImageError, Key, Sample
+from i2i.data.transforms import Preprocess
+from tests.pictures import coordinates, dataset, noise, save
+
+
+def preprocess(array: np.ndarray, choice: str, load: Any = (1, 1), crop: Any = (1, 1), seed: int = 0) -> np.ndarray:
+    (image,) = Preprocess(choice, load, crop, flip=False)(Image.fromarray(array), seed)
+    return image.permute(1, 2, 0).numpy()
+
+
+def load(data: ImageDataset, item: int = 0, epoch: int = 0) -> Sample:
+    return data.load(Key(epoch, item))
+
+
+def channels_last(image: torch.Tensor | None) -> np.ndarray:
+    assert image is not None
+    return image.permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("size", [(20, 20), (31, 17), (96, 64), (40, 30)])
+def test_resizing_gives_the_pixels_of_pillow(size: tuple[int, int]) -> None:
+    array = noise(40, 30)
+    expected = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(preprocess(array, "resize_and_crop", size, size), expected)
+
+
+def test_shrinking_averages_instead_of_picking() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    shrunk = preprocess(stripes, "resize_and_crop", (8, 8), (8, 8))
+    assert np.abs(shrunk.astype(int) - 127.5).max() < 20
+
+
+@pytest.mark.parametrize(
+    ("size", "load_size", "crop_size", "expected"),
+    [
+        ((200, 100), (100, 100), (32, 32), (100, 50)),
+        ((200, 100), (100, 100), (64, 64), (100, 64)),  # never lower than the crop
+        ((100, 80), (100, 100), (64, 64), (100, 80)),  # as wide already
+        ((100, 40), (100, 100), (64, 64), (100, 64)),
+        ((30, 20), (100, 100), (10, 10), (100, 66)),  # 66.67 is cut
+        ((200, 100), (100, 7), (10, 70), (100, 70)),  # width of the one, height of the other
+    ],
+)
+def test_scale_width_follows_the_rule_of_the_reference(
+    size: Any, load_size: Any, crop_size: Any, expected: Any
+) -> None:
+    array = noise(*size)
+    resized = np.asarray(Image.fromarray(array).resize(expected, Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(preprocess(array, "scale_width", load_size, crop_size), resized)
+    cropped = preprocess(array, "scale_width_and_crop", load_size, crop_size)
+    assert cropped.shape == (crop_size[1], crop_size[0], 3)
+
+
+def test_none_leaves_the_image_alone() -> None:
+    array = noise(13, 7)
+    np.testing.assert_array_equal(preprocess(array, "none"), array)
+
+
+@pytest.mark.parametrize(
+    ("choice", "load_size", "expected"),
+    [
+        ("resize_and_crop", (20,), (16, 12)),
+        ("resize_and_crop", (40, 30), (16, 12)),
+        ("crop", (1,), (16, 12)),
+        ("scale_width", (20,), (20, 15)),
+        ("scale_width_and_crop", (20,), (16, 12)),
+        ("none", (1,), (48, 36)),
+    ],
+)
+def test_sizes_are_width_and_height(tmp_path: Path, choice: str, load_size: Any, expected: tuple[int, int]) -> None:
+    save(tmp_path / "x.png", noise(48, 36))
+    data = dataset(tmp_path, "single", preprocess=choice, load_size=load_size, crop_size=(16, 12))
+    assert channels_last(load(data).a).shape == (expected[1], expected[0], 3)
+
+
+def test_a_crop_is_a_part_of_the_image_and_lies_anywhere(tmp_path: Path) -> None:
+    save(tmp_path / "x.png", coordinates(10, 12))
+    data = dataset(tmp_path, "single", preprocess="crop", crop_size=(6, 8))
+    corners = np.zeros((5, 5), int)
+    for epoch in range(1000):
+        crop = channels_last(load(data, epoch=epoch).a)
+        column, row = crop[0, 0, :2]
+        np.testing.assert_array_equal(crop, coordinates(10, 12)[row : row + 8, column : column + 6])
+        corners[row, column] += 1
+    # 40 of each are expected, with a standard deviation of 6.2
+    assert corners.min() > 12 and corners.max() < 68
+
+
+def test_half_of_the_images_are_mirrored_wherever_they_are_cropped(tmp_path: Path) -> None:
+    save(tmp_path / "x.png", coordinates(8, 12))
+    data = dataset(tmp_path, "single", preprocess="crop", crop_size=(8, 8), flip=True)
+    mirrored: dict[int, list[bool]] = {row: [] for row in range(5)}
+    for epoch in range(1000):
+        crop = channels_last(load(data, epoch=epoch).a)
+        row, flipped = int(crop[0, 0, 1]), bool(crop[0, 0, 0])
+        original = coordinates(8, 12)[row : row + 8]
+        np.testing.assert_array_equal(crop, original[:, ::-1] if flipped else original)
+        mirrored[row].append(flipped)
+    for flips in mirrored.values():  # about 200 each, so a standard deviation of 0.035
+        assert 0.3 < np.mean(flips) < 0.7
+
+
+def test_no_flip_never_mirrors(tmp_path: Path) -> None:
+    save(tmp_path / "x.png", coordinates(4, 4))
+    data = dataset(tmp_path, "single")
+    assert all(torch.equal(load(data).a, load(data, epoch=epoch).a) for epoch in range(50))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("choice", ["crop", "resize_and_crop", "scale_width", "scale_width_and_crop", "none"])
+@pytest.mark.parametrize(("in_channels", "out_channels"), [(3, 3), (1, 3), (3, 1), (4, 1), (4, 3), (1, 1)])
+def test_a_pair_gets_one_geometry(tmp_path: Path, choice: str, in_channels: int, out_channels: int) -> None:
+    grey = noise(24, 20)[:, :, :1].repeat(3, 2)
+    save(tmp_path / "train" / "x.png", np.concatenate([grey, 255 - grey], axis=1))
+    sizes = {"load_size": (20, 18), "crop_size": (16, 12)}
+    channels = {"in_channels": in_channels, "out_channels": out_channels}
+    data = dataset(tmp_path, "aligned", preprocess=choice, flip=True, **sizes, **channels)
+    seen = set()
+    for epoch in range(12):
+        sample = load(data, epoch=epoch)
+        a, b = channels_last(sample.a), channels_last(sample.b)
+        assert (a.shape[2], b.shape[2]) == (in_channels, out_channels)
+        assert np.abs(a[:, :, 0].astype(int) + b[:, :, 0] - 255).max() <= 1  # one is the other's negative
+        seen.add(a[:, :, 0].tobytes())
+    assert len(seen) >= 2
+
+
+def test_unpaired_images_get_geometries_of_their_own(tmp_path: Path) -> None:
+    for domain in "AB":
+        save(tmp_path / f"train{domain}" / "x.png", coordinates(12, 12))
+    data = dataset(tmp_path, "unaligned", preprocess="crop", crop_size=(4,), flip=True)
+    differ = sum(not torch.equal(sample.a, sample.b) for sample in (load(data, epoch=epoch) for epoch in range(20)))  # type: ignore[arg-type]
+    assert differ > 15
+
+
+def test_an_image_smaller_than_the_crop_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.png", noise(8, 20))
+    data = dataset(tmp_path, "single", preprocess="crop", crop_size=(10, 9))
+    with pytest.raises(ImageError, match=f"^{path}: the image is 8x20, smaller than the crop of 10x9; use a smaller"):
+        load(data)
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        ({"preprocess": "resize"}, ["--preprocess 'resize'", "resize_and_crop, crop, scale_width"]),
+        ({"direction": "ab"}, ["--direction 'ab'", "AtoB, BtoA"]),
+        ({"dataset_mode": "pairs"}, ["--dataset_mode 'pairs'", "aligned, unaligned, single, classes"]),
+        ({"on_bad_image": "warn"}, ["--on_bad_image 'warn'", "error, skip"]),
+        ({"in_channels": 2}, ["--in_channels 2", "1 (grey), 3 (RGB) or 4 (RGBA)"]),
+        ({"out_channels": 0}, ["--out_channels 0"]),
+        ({"load_size": (1, 2, 3)}, ["--load_size 1 2 3", "one positive number, or width and height"]),
+        ({"crop_size": (0,)}, ["--crop_size 0"]),
+        ({"load_size": (100,)}, ["--load_size 100 100 is smaller than --crop_size 256 256"]),
+        ({"load_size": (300, 200)}, ["--load_size 300 200"]),
+        ({"load_size": (200,), "preprocess": "scale_width_and_crop"}, ["--load_size 200 200"]),
+        ({"batch_size": 0}, ["--batch_size 0", "at least 1"]),
+        ({"num_threads": -1}, ["--num_threads -1", "at least 0"]),
+        ({"max_dataset_size": 0}, ["--max_dataset_size 0"]),
+    ],
+)
+def test_bad_options_are_named_with_the_choices(options: dict[str, Any], fragments: list[str]) -> None:
+    with pytest.raises(ValueError) as caught:
+        DataConfig(**options)
+    assert all(fragment in str(caught.value) for fragment in fragments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("choice", ["crop", "scale_width", "none"])
+def test_a_load_size_that_is_not_cropped_may_be_small(choice: str) -> None:
+    assert DataConfig(preprocess=choice, load_size=(100,)).load_size == (100, 100)

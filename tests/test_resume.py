@@ -1,0 +1,205 @@
+"""Checkpoints and interruption: nothing is lost, and a continued run ends in the same bits as a straight one."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from i2i.training import checkpoint
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(root: Path, model: str, data: Path, name: str, *more: str) -> list[str]:
+    """train.py on tiny networks; saved often, so that a kill at any moment finds a checkpoint."""
+    nets = {"cgan": "--ngf 4 --ndf 4 --noise_dim 4 --crop_size 8 --load_size 8 --batch_size 4"}.get(
+        model, "--ngf 4 --ndf 4 --crop_size 16 --load_size 18 --batch_size 2 --netD pixel"
+    )
+    nets += {"pix2pix": " --netG unet --num_downs 6", "cyclegan": " --netG resnet --num_blocks 1 --pool_size 3"}.get(
+        model, ""
+    )
+    schedule = "--n_epochs 20 --n_epochs_decay 20 --save_latest_freq 6 --print_freq 6 --display_freq 60 --num_threads 1"
+    files = ["--dataroot", str(data), "--checkpoints_dir", str(root), "--name", name, "--ema", "0.9"]
+    return [sys.executable, str(ROOT / "train.py"), "--model", model, *files, *nets.split(), *schedule.split(), *more]
+
+
+def data_for(model: str, folder: Path) -> Path:
+    write = {"pix2pix": tiny.write_pairs, "cyclegan": tiny.write_domains, "cgan": tiny.write_classes}[model]
+    return write(folder)
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two checkpoints' contents are equal to the bit."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return isinstance(other, list | tuple) and len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def start(words: list[str]) -> subprocess.Popen:
+    """In a process group of its own, as a shell starts a command."""
+    return subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def wait_for_step(path: Path, step: int, process: subprocess.Popen) -> None:
+    """Until the checkpoint at `path` is at least at `step`."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        if path.is_file() and torch.load(path, weights_only=True)["step"] >= step:
+            return
+        time.sleep(0.02)
+    raise AssertionError("no checkpoint came")
+
+
+@pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cgan"])
+def test_a_run_killed_and_continued_ends_in_the_bits_of_a_straight_one(model: str, tmp_path: Path) -> None:
+    data = data_for(model, tmp_path / "data")
+    straight = start(command(tmp_path, model, data, "straight"))
+    killed = start(command(tmp_path, model, data, "killed"))
+    latest = tmp_path / "killed" / "latest.pt"
+    wait_for_step(latest, 7, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert straight.wait(120) == 0, straight.communicate()[0]
+    at = torch.load(latest, weights_only=True)["images"]
+    if at >= torch.load(tmp_path / "straight" / "latest.pt", weights_only=True)["images"]:
+        pytest.fail("the run was over before it was killed: the test has shown nothing")
+
+    again = [sys.executable, "train.py", "--name", "killed", "--checkpoints_dir", str(tmp_path), "--continue_train"]
+    result = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    expected = torch.load(tmp_path / "straight" / "latest.pt", weights_only=True)
+    got = torch.load(latest, weights_only=True)
+    expected["options"]["name"] = got["options"]["name"]
+    different = [key for key in expected if not same(expected[key], got[key])]
+    assert not different
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("straight", "killed")]
+    counts = [[line.split('"images": ')[1].split(",")[0] for line in each] for each in lines]
+    assert counts[0] == counts[1]  # the curve has neither a gap nor a double
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(number: int, tmp_path: Path) -> None:
+    data = data_for("cyclegan", tmp_path / "data")
+    words = command(tmp_path, "cyclegan", data, "run", "--n_epochs", "100000", "--save_latest_freq", "20")
+    process = start(words)
+    wait_for_step(tmp_path / "run" / "latest.pt", 1, process)
+    os.killpg(process.pid, number)  # as a terminal does: the workers get it too
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert f"python train.py --name run --checkpoints_dir {tmp_path} --continue_train" in output
+    state = torch.load(tmp_path / "run" / "latest.pt", weights_only=True)
+    assert f"stopped after {state['images']} images" in output
+
+
+def test_saving_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "latest.pt"
+    checkpoint.save({"step": 1}, path)
+
+    def full_disk(state: dict, file: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save({"step": 2}, path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["latest.pt"]
+    assert checkpoint.load(path)["step"] == 1
+
+
+def test_an_epochs_checkpoint_survives_the_next_latest_and_only_the_newest_are_kept(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trainer = tiny.trainer(
+        tiny.pix2pix(), epoch=4, n_epochs=6, n_epochs_decay=0, save_epoch_freq=1, keep_checkpoints=2, folder=tmp_path
+    )
+    trainer.fit()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch_5.pt", "epoch_6.pt", "latest.pt"]
+    steps = {path.name: checkpoint.load(path)["step"] for path in tmp_path.iterdir()}
+    assert steps == {"epoch_5.pt": 10, "epoch_6.pt": 12, "latest.pt": 12}
+
+
+def test_finished_training_says_so_and_a_longer_one_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = tiny.trainer(tiny.pix2pix(), n_epochs=1, n_epochs_decay=0, folder=tmp_path)
+    assert trainer.fit() and trainer.step == 4
+    assert trainer.fit() and trainer.step == 4
+    assert "all 1 epochs are done already; a larger --n_epochs goes on" in caplog.text
+    longer = tiny.trainer(tiny.pix2pix(), n_epochs=2, n_epochs_decay=0, folder=tmp_path)
+    longer.load_state_dict(checkpoint.load(tmp_path / "latest.pt"))
+    assert longer.fit() and longer.step == 8
+
+
+def test_a_state_is_saved_when_the_clock_says_so(tmp_path: Path) -> None:
+    trainer = tiny.trainer(tiny.pix2pix(), n_epochs=1, n_epochs_decay=0, save_latest_freq=10**6, folder=tmp_path)
+    saved: list[int] = []
+    trainer.save_latest = lambda: saved.append(trainer.step)  # type: ignore[method-assign]
+    trainer.save_seconds = -1.0
+    trainer.fit()
+    assert saved == [1, 2, 3, 4, 4]
+
+
+class Malicious:
+    """Unpickling this would make a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_that_would_run_code_is_refused(zipped: bool, tmp_path: Path) -> None:
+    path, trap = tmp_path / "latest.pt", tmp_path / "trap"
+    torch.save({"format": 1, "model": Malicious(trap)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match="latest.pt is refused"):
+        checkpoint.load(path)
+    path.write_bytes(pickle.dumps(Malicious(trap)))
+    with pytest.raises(ValueError, match="latest.pt is"):
+        checkpoint.load(path)
+    assert not trap.exists()
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path: Path) -> None:
+    checkpoint.save({"step": 1, "weights": torch.zeros(1000)}, tmp_path / "epoch_1.pt")
+    content = (tmp_path / "epoch_1.pt").read_bytes()
+    path = tmp_path / "latest.pt"
+    for damaged in (content[: len(content) // 2], b"", b"\x80nonsense", b"PK\x03\x04 and more"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"latest.pt is damaged or no checkpoint; .*beside it: epoch_1.pt"):
+            checkpoint.load(path)
+    torch.save({"layer.weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="--reference_weights"):
+        checkpoint.load(path)
+    torch.save({"format": 99}, path)
+    with pytest.raises(ValueError, match="format 99"):
+        checkpoint.load(path)
+
+
+def test_random_states_come_back(tmp_path: Path) -> None:
+    def draw() -> tuple:
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), [random.random(), random.gauss(0, 1)]
+
+    random.gauss(0, 1)  # leaves a second number cached
+    checkpoint.save({"random": checkpoint.random_states()}, tmp_path / "state.pt")
+    expected = draw()
+    draw()
+    checkpoint.restore_random_states(checkpoint.load(tmp_path / "state.pt")["random"])
+    assert draw() == expected
