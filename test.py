@@ -10,7 +10,7 @@ def test(options: TestOptions) -> None:
         count = generate_images(translator, folder, config, options.data.batch_size)
         print(f"{count} images generated, a grid of them is {folder / 'grid.png'}")
     else:
-        dataset = input_dataset(options.images(translator), options.opposite)
+        dataset = input_dataset(options.images(translator))
         count = translate_dataset(translator, dataset, folder, config, options.labels)
         print(f"{count} images translated")
     print(f"pictures: {folder / 'images'}\npage: {folder / 'index.html'}")

@@ -19,7 +19,7 @@ def train(options: TrainOptions) -> None:
         stream,
         options.train,
         folder=options.run.folder,
-        options=options.as_dict(),
+        options=options.saved(),
         samples=sample_batch(dataset).to(device),
         resume_command=options.resume_command,
     )

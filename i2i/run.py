@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from i2i.config import check_choice, option
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
+from i2i.config import check_range, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +27,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).is_absolute() or ".." in Path(self.name).parts:
             raise ValueError(f"--name {self.name!r}: a run's folder lies below --checkpoints_dir; give a plain name")
-        check_choice("device", self.device.split(":")[0], DEVICES)
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+            raise ValueError(f"--device {self.device}: choose auto, cpu, cuda, cuda:1 (and so on) or mps")
+        check_range("seed", self.seed, 0)
 
     @property
     def folder(self) -> Path:

@@ -60,10 +60,10 @@ class Labels(NamedTuple):
     truth: str = "real_B"
 
 
-def input_dataset(config: DataConfig, opposite: bool = False) -> ImageDataset:
+def input_dataset(config: DataConfig) -> ImageDataset:
     """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
 
-    `opposite` takes the other domain of an unaligned layout.
+    Of an unaligned layout that is the domain from which `config.direction` leads.
 
     Raises:
         ValueError: if there are none; says what was looked for.
@@ -71,8 +71,7 @@ def input_dataset(config: DataConfig, opposite: bool = False) -> ImageDataset:
     root = Path(config.dataroot)
     single = dataclasses.replace(config, dataset_mode="single")
     if config.dataset_mode == "unaligned":
-        domain = "A" if (config.direction == "AtoB") != opposite else "B"
-        folder = root / f"{config.phase}{domain}"
+        folder = root / f"{config.phase}{config.direction[0]}"
         if folder.is_dir():
             return build_dataset(dataclasses.replace(single, dataroot=str(folder)))
     elif (root / config.phase).is_dir():
@@ -89,7 +88,7 @@ def translate_dataset(
         ImageError: for a file that cannot be used, unless the data set skips those.
     """
     labels = labels or Labels()
-    files: list[str] = dataset.files  # type: ignore[attr-defined]
+    files = dataset.files
     root = dataset.root if dataset.config.dataset_mode == "single" else dataset.root / dataset.config.phase
     names = common_stem(files, root)
     pictures_folder = folder / "images"

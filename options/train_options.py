@@ -73,8 +73,12 @@ class TrainOptions(BaseOptions):
         if not self.train.continue_train:
             for name in held:
                 (folder / ("latest.pt" if name == "latest" else f"epoch_{name}.pt")).unlink()
-        values = {name: value for name, value in self.as_dict().items() if name not in NOT_STORED}
-        (folder / "options.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        text = yaml.safe_dump(self.saved(), sort_keys=False)
+        (folder / "options.yaml").write_text(text, encoding="utf-8")
+
+    def saved(self) -> dict[str, Any]:
+        """The options that belong to the run, not to this start of it: what options.yaml and checkpoints hold."""
+        return {name: value for name, value in self.as_dict().items() if name not in NOT_STORED}
 
     def announce(self, model: GanModel, images: int, device: torch.device) -> None:
         """A few lines on what is about to be trained, and where its results will be."""

@@ -4,13 +4,16 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from i2i.data import BatchStream, ImageError, Key, Sample, sample_batch
 from i2i.data.single import SingleDataset
-from tests.pictures import dataset, equal, noise, numbered, numbers, save
+from tests.pictures import dataset, noise, numbered, numbers, save
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals between processes are a matter of POSIX")
 
@@ -24,8 +27,8 @@ def half_bad(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def stream(root: Path, batch_size: int = 4, **options: object) -> BatchStream:
-    return BatchStream(dataset(root, "single", **{"serial_batches": True} | options), batch_size)
+def stream(root: Path, batch_size: int = 4, **options: Any) -> BatchStream:
+    return BatchStream(dataset(root, "single", **({"serial_batches": True} | options)), batch_size)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -105,18 +108,46 @@ def test_samples_to_look_at_obey_the_same_choice(half_bad: Path, choice: str) ->
             sample_batch(data)
 
 
+def workers() -> list[int]:
+    return [process.pid for process in multiprocessing.active_children() if process.pid is not None]
+
+
 @posix
-def test_workers_leave_an_interrupt_to_the_main_process(tmp_path: Path) -> None:
+def test_workers_leave_signals_to_the_group_to_the_main_process(tmp_path: Path) -> None:
     numbered(tmp_path, 30)
-    alone, together = stream(tmp_path), stream(tmp_path, num_threads=2)
-    assert equal(alone(), together())
-    workers = [process.pid for process in multiprocessing.active_children()]
-    assert len(workers) == 2
-    for pid in workers:
-        assert pid is not None
-        os.kill(pid, signal.SIGINT)
-    for _ in range(12):
-        assert equal(alone(), together())
+    before = set(workers())
+    following = stream(tmp_path, num_threads=2)
+    following()
+    own = set(workers()) - before
+    assert len(own) == 2 and all(os.getpgid(pid) != os.getpgrp() for pid in own)
+    following.seek(0)
+    assert not own & set(workers())
+
+
+EXIT = """
+from i2i.data import BatchStream, DataConfig, build_dataset
+config = DataConfig(dataroot={!r}, dataset_mode="single", preprocess="none", num_threads=2)
+following = BatchStream(build_dataset(config), 2)
+following()
+"""
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("raise KeyError", 1)])
+def test_a_program_ends_although_its_workers_still_run(tmp_path: Path, ending: str, code: int) -> None:
+    numbered(tmp_path, 30)
+    script = [sys.executable, "-c", EXIT.format(str(tmp_path)) + ending]
+    result = subprocess.run(script, capture_output=True, timeout=60, cwd=Path(__file__).parents[1])
+    assert result.returncode == code
+
+
+@posix
+def test_workers_end_with_an_error(half_bad: Path) -> None:
+    before = set(workers())
+    following = stream(half_bad, num_threads=2)
+    with pytest.raises(ImageError):
+        following()
+    assert set(workers()) == before
+    assert following.position == 0
 
 
 class Dying(SingleDataset):

@@ -3,6 +3,7 @@
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def pixels(image: Image.Image) -> np.ndarray:
 @pytest.mark.parametrize("extension", LOSSLESS)
 def test_lossless_formats_keep_every_pixel(tmp_path: Path, extension: str) -> None:
     path, array = tmp_path / f"x.{extension}", coordinates(12, 8)
-    options = {"webp": {"lossless": True}, "jp2": {"irreversible": False}}.get(extension, {})
+    options: dict[str, Any] = {"webp": {"lossless": True}, "jp2": {"irreversible": False}}.get(extension, {})
     Image.fromarray(array).save(path, **options)
     np.testing.assert_array_equal(pixels(open_image(path, 3)), array)
 

@@ -122,8 +122,8 @@ def test_no_flip_never_mirrors(tmp_path: Path) -> None:
 def test_a_pair_gets_one_geometry(tmp_path: Path, choice: str, in_channels: int, out_channels: int) -> None:
     grey = noise(24, 20)[:, :, :1].repeat(3, 2)
     save(tmp_path / "train" / "x.png", np.concatenate([grey, 255 - grey], axis=1))
-    sizes = {"load_size": (20, 18), "crop_size": (16, 12)}
-    channels = {"in_channels": in_channels, "out_channels": out_channels}
+    sizes: dict[str, Any] = {"load_size": (20, 18), "crop_size": (16, 12)}
+    channels: dict[str, Any] = {"in_channels": in_channels, "out_channels": out_channels}
     data = dataset(tmp_path, "aligned", preprocess=choice, flip=True, **sizes, **channels)
     seen = set()
     for epoch in range(12):

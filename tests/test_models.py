@@ -236,3 +236,19 @@ def test_checkpoints_name_the_option_that_differs(name: str) -> None:
     stored = {"generator_filters": 4, "gan_mode": "other"}
     with pytest.raises(ValueError, match="--generator_filters is 6, there it is 4"):
         tiny.MODELS[name](generator_filters=6).load_checkpoint(model.state_dict(), stored)
+
+
+def test_a_gradient_penalty_is_not_tied_to_the_batch() -> None:
+    def batch_norms(model: torch.nn.Module) -> int:
+        return sum(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+    options = {"discriminator": "basic", "norm": "batch"}
+    assert batch_norms(tiny.pix2pix(**options).discriminator) == 3
+    assert batch_norms(tiny.pix2pix(**options, gan_mode="wgangp").discriminator) == 0
+    assert batch_norms(tiny.pix2pix(**options, gan_mode="wgangp", norm_D="batch").discriminator) == 3
+    larger = DataSpec(1, 1, (28, 28), ("x", "y"))
+    counts = [
+        batch_norms(build_model("cgan", CGAN.Config(gan_mode=mode), larger).discriminator)
+        for mode in ("vanilla", "wgangp")
+    ]
+    assert counts == [1, 0]

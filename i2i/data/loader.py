@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
+import os
 import time
 from collections.abc import Iterator
 
@@ -99,6 +99,14 @@ class BatchStream:
             OSError: if a worker process has died.
         """
         start = time.perf_counter()
+        batch = self._next()
+        self._report(batch)
+        self.position += len(batch)
+        batch = batch.to(self.device, self.dtype)
+        self.waited += time.perf_counter() - start
+        return batch
+
+    def _next(self) -> Batch:
         if self._batches is None:
             self._batches = iter(self._loader())
         try:
@@ -112,11 +120,8 @@ class BatchStream:
                 "memory); use a smaller --num_threads, or 0"
             ) from None
         if isinstance(batch, ImageError):
+            self._batches = None  # the workers end here; left to the garbage collector that would take seconds each
             raise batch
-        self._report(batch)
-        self.position += len(batch)
-        batch = batch.to(self.device, self.dtype)
-        self.waited += time.perf_counter() - start
         return batch
 
     def _loader(self) -> DataLoader:
@@ -128,7 +133,7 @@ class BatchStream:
             sampler=order,
             num_workers=config.num_threads,
             collate_fn=collate,
-            worker_init_fn=_leave_interrupts_to_the_main_process,
+            worker_init_fn=_leave_the_process_group,
             pin_memory=self.device.type == "cuda",
             # Its own generator: the loader's start must not move the global one, from which dropout draws.
             generator=torch.Generator().manual_seed(self.seed),
@@ -141,10 +146,11 @@ class BatchStream:
                 log.warning("skipped: %s", message)
 
 
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    # A terminal's Ctrl-C and a cluster's stop reach every process, and the main one needs batches to finish its step.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _leave_the_process_group(worker: int) -> None:
+    # A terminal's Ctrl-C goes to the whole group, and the main process needs its batches to finish the step. (To ignore
+    # the signals instead would make the interpreter hang at its exit, where it ends workers by SIGTERM.)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def sample_batch(dataset: ImageDataset, count: int = 4) -> Batch:

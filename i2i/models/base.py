@@ -71,7 +71,9 @@ class TranslationConfig(AdversarialConfig):
     n_layers_D: int = option(3, "layers of the n_layers discriminator")
     discriminator_filters: int = option(64, "filters of the discriminator's first layer", aliases=("--ndf",))
     norm: str = option("instance", "normalisation", choices=tuple(NORMS))
-    norm_D: str | None = option(None, "the discriminator's, if it is another one", choices=tuple(NORMS))
+    norm_D: str | None = option(
+        None, "the discriminator's (default: that of --norm, but instance for batch under wgangp)", choices=tuple(NORMS)
+    )
     dropout: bool = option(False, "dropout in the generator")
     upsample: str = option("deconv", "how the generator enlarges", choices=tuple(UPSAMPLINGS))
 
@@ -100,13 +102,19 @@ class TranslationConfig(AdversarialConfig):
         initialize(generator, self.init_type, self.init_gain)
         return generator
 
+    @property
+    def discriminator_norm(self) -> str:
+        """`norm_D`, or what suits: a gradient penalty is one for every image, and BatchNorm ties them together."""
+        untied = "instance" if self.norm == "batch" and self.gan_mode == "wgangp" else self.norm
+        return self.norm_D or untied
+
     def build_discriminator(self, in_channels: int) -> nn.Module:
         """A fresh discriminator of images with `in_channels`."""
         discriminator = DISCRIMINATORS[self.discriminator](
             in_channels=in_channels,
             filters=self.discriminator_filters,
             n_layers=self.n_layers_D,
-            norm=self.norm_D or self.norm,
+            norm=self.discriminator_norm,
         )
         initialize(discriminator, self.init_type, self.init_gain)
         return discriminator

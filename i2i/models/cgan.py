@@ -29,7 +29,9 @@ class CGAN(GanModel):
         discriminator_filters: int = option(64, "width of the discriminator", aliases=("--ndf",))
         noise_dim: int = option(100, "length of the noise vector")
         norm: str = option("batch", "normalisation in the generator", choices=tuple(NORMS))
-        norm_D: str = option("none", "normalisation in the discriminator", choices=tuple(NORMS))
+        norm_D: str | None = option(
+            None, "the discriminator's (default: batch in a dcgan, but none under wgangp)", choices=tuple(NORMS)
+        )
         gan_mode: str = with_default(AdversarialConfig, "gan_mode", "vanilla")
 
         def __post_init__(self) -> None:
@@ -38,6 +40,12 @@ class CGAN(GanModel):
             check_choice("discriminator", self.discriminator, tuple(CLASS_DISCRIMINATORS))
             for name in ("generator_filters", "discriminator_filters", "noise_dim"):
                 check_range(name, getattr(self, name), 1)
+
+        @property
+        def discriminator_norm(self) -> str:
+            """`norm_D`, or what suits: a gradient penalty is one for every image, and BatchNorm ties them together."""
+            suits_batch = self.discriminator == "dcgan" and self.gan_mode != "wgangp"
+            return self.norm_D or ("batch" if suits_batch else "none")
 
     defaults = {
         "dataset_mode": "classes",
@@ -60,7 +68,7 @@ class CGAN(GanModel):
             **common, noise_dim=config.noise_dim, filters=config.generator_filters, norm=config.norm
         )
         self.discriminator = CLASS_DISCRIMINATORS[config.discriminator](
-            **common, filters=config.discriminator_filters, norm=config.norm_D
+            **common, filters=config.discriminator_filters, norm=config.discriminator_norm
         )
         for network in (self.generator, self.discriminator):
             initialize(network, config.init_type, config.init_gain)
