@@ -38,6 +38,16 @@ def read_pairs(folder: Path, direction: str = "AtoB") -> Iterator[tuple[str, Arr
         yield (path.stem, left, right) if direction == "AtoB" else (path.stem, right, left)
 
 
+def read_results(results: Path) -> Iterator[tuple[str, Array, Array]]:
+    """Stem, input and truth from what test.py wrote of a paired set: `<stem>_real_A.png` and `<stem>_real_B.png`."""
+    paths = sorted(results.rglob("*_real_B.png"))
+    if not paths:
+        raise ValueError(f"no *_real_B.png in {results}, as paired sets have: say by --truth or --pairs where it is")
+    for path in paths:
+        stem = path.name.removesuffix("_real_B.png")
+        yield stem, read_image(path.with_name(f"{stem}_real_A.png")), read_image(path)
+
+
 def _list_images(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.png"))
     if not paths:
@@ -48,6 +58,8 @@ def _list_images(folder: Path) -> list[Path]:
 def score(results: Path, images: Iterator[tuple[str, Array, Array]], label: str = "fake_B") -> str:
     """The mean L1 (of pixels in [0, 1]) and the PSNR of the results, and those of copying the input.
 
+    Where all truths have one size, also the L1 of giving their mean image as every answer.
+
     Args:
         results: a folder that holds `<stem>_<label>.png` at any depth.
         images: stem, input and truth of every image.
@@ -56,7 +68,7 @@ def score(results: Path, images: Iterator[tuple[str, Array, Array]], label: str 
         ValueError: a result is missing, or of another size than its truth.
     """
     found = {path.name: path for path in results.rglob(f"*_{label}.png")}
-    errors = []
+    errors, truths = [], []
     for stem, source, truth in images:
         name = f"{stem}_{label}.png"
         if name not in found:
@@ -64,10 +76,11 @@ def score(results: Path, images: Iterator[tuple[str, Array, Array]], label: str 
         result = read_image(found[name])
         if result.shape != truth.shape:
             raise ValueError(f"{found[name]} is {result.shape[1::-1]} pixels, its truth {truth.shape[1::-1]}")
+        truths.append(truth)
         errors.append([_errors(result, truth), _errors(source, truth)])
     (l1, mse), (copy_l1, copy_mse) = np.mean(errors, axis=0)
     return (
-        f"L1 to the ground truth: {l1:.4f} (copying the input: {copy_l1:.4f}), "
+        f"L1 to the ground truth: {l1:.4f} (copying the input: {copy_l1:.4f}{_mean_image(truths)}), "
         f"PSNR {_psnr(mse):.1f} dB ({_psnr(copy_mse):.1f} dB), {len(errors)} images"
     )
 
@@ -75,6 +88,13 @@ def score(results: Path, images: Iterator[tuple[str, Array, Array]], label: str 
 def _errors(image: Array, truth: Array) -> tuple[float, float]:
     difference = image - truth
     return float(np.abs(difference).mean()), float(np.square(difference).mean())
+
+
+def _mean_image(truths: list[Array]) -> str:
+    if len({truth.shape for truth in truths}) > 1:
+        return ""
+    mean = np.mean(truths, axis=0)
+    return f", their mean image: {np.mean([_errors(mean, truth)[0] for truth in truths]):.4f}"
 
 
 def _psnr(mse: float) -> float:
@@ -91,10 +111,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--direction", choices=("AtoB", "BtoA"), default="AtoB", help="of the translation, for --pairs")
     parser.add_argument("--label", default="fake_B", help="which results")
     options = parser.parse_args(arguments)
-    if (options.pairs is None) == (options.truth is None) or (options.truth is None) != (options.inputs is None):
-        parser.error("give either --truth and --inputs, or --pairs")
+    if (options.truth is None) != (options.inputs is None) or (options.pairs and options.truth):
+        parser.error("give --truth and --inputs, or --pairs, or neither for what test.py wrote of a paired set")
     try:
-        if options.pairs:
+        if options.truth is None and options.pairs is None:
+            images = read_results(options.results)
+        elif options.pairs:
             images = read_pairs(options.pairs, options.direction)
         else:
             images = read_folders(options.inputs, options.truth)

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from i2i.config import check_choice, check_range, option
-from i2i.data import DataConfig, ImageDataset, ImageError, Key, Sample, build_dataset, collate
+from i2i.data import DataConfig, ImageDataset, ImageError, Sample, build_dataset, collate, samples_in_order
 from i2i.data.folder import common_stem, has_images
 from i2i.models import CGAN
 from i2i.translator import Translator
@@ -125,30 +124,20 @@ def _pictures(translator: Translator, samples: Sequence[Sample], wanted: str, la
 
 def _same_sized(dataset: ImageDataset, indices: Sequence[int]) -> Iterator[tuple[list[int], list[Sample]]]:
     """Samples in order, in runs of one size and at most a batch."""
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=[Key(0, index) for index in indices],
-        num_workers=dataset.config.num_threads if len(indices) > 1 else 0,
-    )
     held: list[int] = []
     samples: list[Sample] = []
-    for index, sample in zip(indices, loader, strict=True):
+    for index, sample in samples_in_order(dataset, indices):
         if isinstance(sample, ImageError):
             if dataset.config.on_bad_image == "error":
                 raise sample
             log.warning("skipped: %s", sample)
             continue
-        if samples and (len(samples) == dataset.config.batch_size or _size(samples[0]) != _size(sample)):
+        if samples and (len(samples) == dataset.config.batch_size or samples[0].shapes != sample.shapes):
             yield held, samples
             held, samples = [], []
         held, samples = [*held, index], [*samples, sample]
     if samples:
         yield held, samples
-
-
-def _size(sample: Sample) -> list[torch.Size]:
-    return [image.shape for image in (sample.a, sample.b) if image is not None]
 
 
 def _write(folder: Path, name: str, pictures: dict[str, Tensor]) -> dict[str, str]:

@@ -184,10 +184,15 @@ class BaseOptions:
         """Run `work`; what a user got wrong ends the program with one line and exit code 2."""
         try:
             return work()
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:
+            # A worker's death is raised wherever the program is at that moment.
+            if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
+                raise
             if "--verbose" in self.argv:
                 raise
             self.fail(str(error))
+        except KeyboardInterrupt:
+            self.fail("interrupted", code=130)
 
     def fail(self, message: str, code: int = 2) -> NoReturn:
         """End the program with one line."""

@@ -479,7 +479,10 @@ def test_score_is_the_mean_distance(modules: Modules, tmp_path: Path) -> None:
     images = [("x", np.full((4, 4, 3), 1.0), np.full((4, 4, 3), 0.3))]
     line = modules["score"].score(tmp_path, iter(images), "fake_A")
     # |0.2 - 0.3| = 0.1 is 20 dB; |1 - 0.3| = 0.7 is -20 log10(0.7) = 3.1 dB
-    assert line == "L1 to the ground truth: 0.1000 (copying the input: 0.7000), PSNR 20.0 dB (3.1 dB), 1 images"
+    assert (
+        line
+        == "L1 to the ground truth: 0.1000 (copying the input: 0.7000, their mean image: 0.0000), PSNR 20.0 dB (3.1 dB), 1 images"
+    )
 
 
 def test_score_of_pairs_takes_the_half_of_the_direction(shapes: Path, tmp_path: Path) -> None:

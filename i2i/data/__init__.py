@@ -4,7 +4,7 @@ from i2i.data.batch import Batch, DataSpec, ImageError, Key, Sample, collate
 from i2i.data.config import DataConfig
 from i2i.data.dataset import ImageDataset
 from i2i.data.layouts import DATASETS
-from i2i.data.loader import BatchStream, sample_batch
+from i2i.data.loader import BatchStream, sample_batch, samples_in_order
 
 __all__ = [
     "DATASETS",
@@ -19,6 +19,7 @@ __all__ = [
     "build_dataset",
     "collate",
     "sample_batch",
+    "samples_in_order",
 ]
 
 

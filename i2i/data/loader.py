@@ -6,7 +6,8 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,12 +132,9 @@ class BatchStream:
             UsableSamples(self.dataset),
             self.batch_size,
             sampler=order,
-            num_workers=config.num_threads,
             collate_fn=collate,
-            worker_init_fn=_leave_the_process_group,
             pin_memory=self.device.type == "cuda",
-            # Its own generator: the loader's start must not move the global one, from which dropout draws.
-            generator=torch.Generator().manual_seed(self.seed),
+            **_workers(config.num_threads),
         )
 
     def _report(self, batch: Batch) -> None:
@@ -144,6 +142,19 @@ class BatchStream:
             if message not in self._reported:
                 self._reported.add(message)
                 log.warning("skipped: %s", message)
+
+
+def samples_in_order(dataset: ImageDataset, items: Sequence[int]) -> Iterator[tuple[int, Sample | ImageError]]:
+    """Every one of `items` with its sample, or with what is wrong with it."""
+    keys = [Key(0, item) for item in items]
+    threads = dataset.config.num_threads if len(items) > 1 else 0
+    yield from zip(items, DataLoader(dataset, batch_size=None, sampler=keys, **_workers(threads)), strict=True)
+
+
+def _workers(count: int) -> dict[str, Any]:
+    # Its own generator: the loader's start must not move the global one, from which dropout draws.
+    generator = torch.Generator().manual_seed(0)
+    return {"num_workers": count, "worker_init_fn": _leave_the_process_group, "generator": generator}
 
 
 def _leave_the_process_group(worker: int) -> None:
