@@ -479,10 +479,18 @@ def test_score_is_the_mean_distance(modules: Modules, tmp_path: Path) -> None:
     images = [("x", np.full((4, 4, 3), 1.0), np.full((4, 4, 3), 0.3))]
     line = modules["score"].score(tmp_path, iter(images), "fake_A")
     # |0.2 - 0.3| = 0.1 is 20 dB; |1 - 0.3| = 0.7 is -20 log10(0.7) = 3.1 dB
-    assert (
-        line
-        == "L1 to the ground truth: 0.1000 (copying the input: 0.7000, their mean image: 0.0000), PSNR 20.0 dB (3.1 dB), 1 images"
-    )
+    baselines = "copying the input: 0.7000, their mean image: 0.0000"
+    assert line == f"L1 to the ground truth: 0.1000 ({baselines}), PSNR 20.0 dB (3.1 dB), 1 images"
+
+
+def test_score_reads_a_paired_set_off_the_results(modules: Modules, tmp_path: Path) -> None:
+    score = modules["score"]
+    for stem, values in (("1", (0, 255, 51)), ("2", (0, 51, 255))):
+        for label, value in zip(("real_A", "fake_B", "real_B"), values, strict=True):
+            Image.new("L", (4, 4), value).save(tmp_path / f"{stem}_{label}.png")
+    line = score.score(tmp_path, score.read_results(tmp_path))
+    # |1 - 0.2| each way; from 0 to 0.2 and 1; from their mean 0.6 to 0.2 and 1
+    assert line.startswith("L1 to the ground truth: 0.8000 (copying the input: 0.6000, their mean image: 0.4000)")
 
 
 def test_score_of_pairs_takes_the_half_of_the_direction(shapes: Path, tmp_path: Path) -> None:
