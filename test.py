@@ -6,7 +6,7 @@ from options.test_options import TestOptions
 
 def test(options: TestOptions) -> None:
     translator, folder, config = options.translator(), options.folder, options.test
-    if options.model_name == "cgan":
+    if options.generates:
         count = generate_images(translator, folder, config, options.data.batch_size)
         print(f"{count} images generated, a grid of them is {folder / 'grid.png'}")
     else:

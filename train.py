@@ -23,10 +23,11 @@ def train(options: TrainOptions) -> None:
         samples=sample_batch(dataset).to(device),
         resume_command=options.resume_command,
     )
+    resumed = None
     if options.checkpoint is not None:
         trainer.load_state_dict(options.checkpoint)
+        options.checkpoint, resumed = None, trainer.images
     options.prepare_folder()
-    resumed = trainer.images if options.checkpoint is not None else None
     trainer.boards = build_boards(options.visuals, options.run.folder, resumed)
     options.announce(model, len(dataset), device)
     if not trainer.fit():

@@ -25,11 +25,12 @@ class RunConfig:
     verbose: bool = option(False, "print the networks, and the traceback of an error")
 
     def __post_init__(self) -> None:
-        if not self.name or Path(self.name).is_absolute() or ".." in Path(self.name).parts:
+        base = Path(self.checkpoints_dir).resolve()
+        if base not in (base / self.name).resolve().parents:
             raise ValueError(f"--name {self.name!r}: a run's folder lies below --checkpoints_dir; give a plain name")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
             raise ValueError(f"--device {self.device}: choose auto, cpu, cuda, cuda:1 (and so on) or mps")
-        check_range("seed", self.seed, 0)
+        check_range("seed", self.seed, 0, 2**63 - 1)
 
     @property
     def folder(self) -> Path:
@@ -80,9 +81,13 @@ def checkpoint_path(folder: Path, epoch: str) -> Path:
 
 def saved_epochs(folder: Path) -> list[str]:
     """What `--epoch` can be: the numbers in order, then latest."""
-    matches = (re.fullmatch(r"epoch_(\d+)\.pt", path.name) for path in folder.glob("epoch_*.pt"))
-    numbers = sorted(int(match[1]) for match in matches if match)
-    return [str(number) for number in numbers] + ["latest"] * (folder / "latest.pt").is_file()
+    return [str(epoch) for epoch in epoch_checkpoints(folder)] + ["latest"] * (folder / "latest.pt").is_file()
+
+
+def epoch_checkpoints(folder: Path) -> dict[int, Path]:
+    """The files `epoch_<N>.pt` of a run by N, in order."""
+    matches = ((re.fullmatch(r"epoch_(\d+)\.pt", path.name), path) for path in folder.glob("epoch_*.pt"))
+    return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
 
 def sibling_runs(folder: Path) -> list[str]:

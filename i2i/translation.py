@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import re
 import sys
@@ -17,7 +18,6 @@ from tqdm import tqdm
 from i2i.config import check_choice, check_range, option
 from i2i.data import DataConfig, ImageDataset, ImageError, Sample, build_dataset, collate, samples_in_order
 from i2i.data.folder import common_stem, has_images
-from i2i.models import CGAN
 from i2i.translator import Translator
 from i2i.visuals import ResultsPage
 from i2i.visuals.images import labelled_grid, save_png, to_pil
@@ -87,26 +87,26 @@ def translate_dataset(
         ImageError: for a file that cannot be used, unless the data set skips those.
     """
     labels = labels or Labels()
-    files = dataset.files
     root = dataset.root if dataset.config.dataset_mode == "single" else dataset.root / dataset.config.phase
-    names = common_stem(files, root)
-    pictures_folder = folder / "images"
-    pictures_folder.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        index
-        for index, name in enumerate(names)
-        if not (config.skip_existing and (pictures_folder / f"{name}_{labels.target}.png").is_file())
-    ]
-    page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}")
-    with tqdm(total=len(files), initial=len(files) - len(wanted), unit="image", file=sys.stderr) as bar:
+    names = common_stem(dataset.files, root)
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    there = {name for name in names if config.skip_existing and (images / f"{name}_{labels.target}.png").is_file()}
+    wanted = [index for index, name in enumerate(names) if name not in there]
+    page, count = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}"), 0
+    for name in (name for name in names if name in there):
+        found = {label: images / f"{name}_{label}.png" for label in labels}
+        page.add(name, {label: path.relative_to(folder) for label, path in found.items() if path.is_file()})
+    with tqdm(total=len(names), initial=len(there), unit="image", file=sys.stderr) as bar:
         for indices, samples in _same_sized(dataset, wanted):
             shown = _pictures(translator, samples, config.pictures, labels)
             for row, index in enumerate(indices):
-                pictures = {label: images[row] for label, images in shown.items()}
-                page.add(names[index], _write(pictures_folder, names[index], pictures))
+                pictures = {label: batch[row] for label, batch in shown.items()}
+                page.add(names[index], _write(images, names[index], pictures))
             bar.update(len(indices))
+            count += len(indices)
     page.close()
-    return len(wanted)
+    return count
 
 
 def _pictures(translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels) -> dict[str, Tensor]:
@@ -162,16 +162,21 @@ def chosen_classes(labels: Sequence[str] | None, classes: Sequence[str]) -> list
     chosen: list[int] = []
     for word in labels:
         for part in [word] if word in classes else word.split(","):
-            bounds = re.fullmatch(r"(\d+)-(\d+)", part)
-            names = [part]
-            if bounds and part not in classes:
-                names = [str(number) for number in range(int(bounds[1]), int(bounds[2]) + 1)]
+            names = [part] if part in classes else _range(part, len(classes))
             unknown = [name for name in names if name not in classes]
-            if unknown or not names:
+            if unknown:
                 known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-                raise ValueError(f"--labels {part}: {(unknown or names or [part])[0]} is none of the classes {known}")
+                raise ValueError(f"--labels {part}: {unknown[0]!r} is none of the classes {known}")
             chosen += [classes.index(name) for name in names]
     return list(dict.fromkeys(chosen))
+
+
+def _range(part: str, most: int) -> list[str]:
+    """The numbers of `3-7` as words, at most one more than there are classes; the word itself if it is no range."""
+    bounds = re.fullmatch(r"(\d{1,9})-(\d{1,9})", part)
+    if bounds is None or int(bounds[1]) > int(bounds[2]):
+        return [part]
+    return [str(number) for number in range(int(bounds[1]), min(int(bounds[2]), int(bounds[1]) + most) + 1)]
 
 
 def generate_images(translator: Translator, folder: Path, config: TestConfig, batch_size: int) -> int:
@@ -180,39 +185,34 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
     Image k of a class is named by its seed, `seed + k`, and that seed gives it again.
 
     Raises:
-        ValueError: if the model does not generate from labels, or for a label outside its classes.
+        ValueError: for a label outside the model's classes.
     """
-    model = translator.model
-    if not isinstance(model, CGAN):
-        raise ValueError("this run translates images; --dataroot or --input says which")
-    classes = model.spec.classes
-    chosen, count = chosen_classes(config.labels, classes), config.num_per_class
+    classes, count = translator.model.spec.classes, config.num_per_class
+    chosen = chosen_classes(config.labels, classes)
+    folders = dict(zip(chosen, _folder_names([classes[label] for label in chosen], chosen), strict=True))
     (folder / "images").mkdir(parents=True, exist_ok=True)
     page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}", width=64)
-    first_images, first_labels = [], []
+    grid: list[tuple[int, Tensor]] = []
     with tqdm(total=len(chosen) * count, unit="image", file=sys.stderr) as bar:
-        for label in chosen:
-            class_folder = folder / "images" / _folder_name(classes[label], label)
-            class_folder.mkdir(exist_ok=True)
-            for start in range(0, count, batch_size):
-                size = min(batch_size, count - start)
-                seed = translator.seed + start
-                images = translator.generate(torch.full((size,), label), seed).cpu()
-                names = [f"seed{seed + row}" for row in range(size)]
-                links = {}
-                for name, image in zip(names, images, strict=True):
-                    links[name] = f"images/{_write(class_folder, name, {'fake': image})['fake']}"
-                page.add(f"class {classes[label]}", links)
-                if start < GRID_COLUMNS:
-                    first_images += [*images[: GRID_COLUMNS - start]]
-                    first_labels += [label] * len(images[: GRID_COLUMNS - start])
-                bar.update(size)
+        for label, start in itertools.product(chosen, range(0, count, batch_size)):
+            seeds = range(translator.seed + start, translator.seed + min(start + batch_size, count))
+            images = translator.generate(torch.full((len(seeds),), label), seeds[0]).cpu()
+            names = [f"{folders[label]}/seed{seed}" for seed in seeds]
+            links = [
+                _write(folder / "images", name, {"fake": i})["fake"] for name, i in zip(names, images, strict=True)
+            ]
+            page.add(f"class {classes[label]}", {f"seed {s}": link for s, link in zip(seeds, links, strict=True)})
+            grid += [(label, image) for image in images[: max(0, GRID_COLUMNS - start)]]
+            bar.update(len(seeds))
     page.close()
-    grid = labelled_grid(torch.stack(first_images), first_labels, classes, min(count, GRID_COLUMNS))
-    save_png(grid, folder / "grid.png")
+    labels, pictures = zip(*grid, strict=True)
+    save_png(labelled_grid(torch.stack(pictures), labels, classes, GRID_COLUMNS), folder / "grid.png")
     return len(chosen) * count
 
 
-def _folder_name(name: str, label: int) -> str:
-    """A class's name as a folder's, which can lie nowhere else: names come from checkpoints, which may be anybody's."""
-    return name if re.fullmatch(r"[\w\- ][\w\-. ]*", name) and len(name) < 100 else f"class_{label}"
+def _folder_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
+    """Classes' names as folders', which lie nowhere else and apart: names come from checkpoints, maybe anybody's."""
+    plain = [bool(re.fullmatch(r"[\w\- ]([\w\-. ]*[\w\-])?", name)) and len(name.encode()) < 100 for name in names]
+    folded = [name.casefold() for name in names]
+    apart = [folded.count(name) == 1 and not name.startswith("class_") for name in folded]
+    return [name if plain[row] and apart[row] else f"class_{labels[row]}" for row, name in enumerate(names)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from i2i import reference_weights
 from i2i.data import Batch, DataSpec
 from i2i.data.batch import normalise
-from i2i.data.folder import MODES
+from i2i.data.folder import upright_eight_bit
 from i2i.models import MODELS, GanModel, build_model
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import checkpoint_path, resolve_device
@@ -96,10 +96,11 @@ class Translator:
     def __call__(self, image: AnyImage) -> AnyImage:
         """Translate one image; what comes back is of the kind and the size of what went in.
 
-        Takes a Pillow image, a uint8 array (H, W) or (H, W, C), or a float tensor (C, H, W) in [-1, 1].
+        Takes a Pillow image, a uint8 array (H, W) or (H, W, C), or a tensor (C, H, W), uint8 or
+        float in [-1, 1].
 
         Raises:
-            ValueError: if an array or a tensor has another number of channels than the model takes.
+            ValueError: if an array or a tensor is of another type, or has other channels than the model takes.
         """
         channels = self.model.spec.in_channels if self.target == "b" else self.model.spec.out_channels
         pixels = _as_tensor(image, channels)
@@ -133,10 +134,13 @@ class Translator:
 
 def _as_tensor(image: AnyImage, channels: int) -> Tensor:
     if isinstance(image, Image.Image):
-        image = np.asarray(image.convert(MODES[channels]))
+        image = np.asarray(upright_eight_bit(image, channels))
     if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8:
+            raise ValueError(f"arrays hold uint8, this one {image.dtype}; give floats in [-1, 1] as a tensor (C, H, W)")
         array = image[:, :, None] if image.ndim == 2 else image
-        image = normalise(torch.from_numpy(array.copy()).permute(2, 0, 1))
+        image = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    image = normalise(image)
     if image.ndim != 3 or image.shape[0] != channels:
         raise ValueError(f"the model takes images of {channels} channels, this one has the shape {tuple(image.shape)}")
     return image

@@ -133,6 +133,11 @@ class TestOptions(BaseOptions):
         )
 
     @property
+    def generates(self) -> bool:
+        """Whether images come from labels, not from images."""
+        return self.model_name == "cgan"
+
+    @property
     def labels(self) -> Labels:
         """What the files of the input, the output and the truth are called."""
         if self.model_name == "test":
@@ -142,7 +147,7 @@ class TestOptions(BaseOptions):
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        what = Path(self.test.input).resolve().stem if self.test.input else self.data.phase
+        what = Path(self.test.input).resolve().name.replace(".", "_") if self.test.input else self.data.phase
         which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
         return Path(self.test.results_dir) / self.run.name / f"{what}_{which}"
 

@@ -9,15 +9,17 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from i2i.config import OptionParser
 from i2i.models import GanModel
-from i2i.run import RunConfig, saved_epochs
+from i2i.run import RunConfig, epoch_checkpoints, saved_epochs
 from i2i.training import TrainConfig
 from i2i.visuals.options import VisualsConfig
 from options.base_options import BaseOptions
 
 NOT_STORED = ("continue_train", "overwrite")
+LOCK_SECONDS = 10  # the workers of a killed process hold its lock a few seconds longer
 PLACE = ("name", "checkpoints_dir")  # of a run: where it is found now, wherever it was made
 
 
@@ -53,28 +55,50 @@ class TrainOptions(BaseOptions):
                 f"WORLD_SIZE is {processes}: training on several devices is not there yet; start one process by "
                 "python train.py"
             )
+        if {"lambda_L1", "reconstruction"} <= set(self.given):
+            raise ValueError("--lambda_L1 and --reconstruction both weigh l1; give one of them")
         super()._build(values)
 
     def prepare_folder(self) -> None:
-        """Make the run's folder, or refuse one that holds a run; `options.yaml` there says how it was made.
+        """Make the run's folder this process's own, or refuse; `options.yaml` there says how the run is made.
+
+        Checkpoints that are not gone on from are put aside: those of a run that is overwritten until the new one has
+        saved, those behind an earlier epoch for good.
 
         Raises:
-            ValueError: if the folder holds a run, and neither continue_train nor overwrite says what to do about it.
+            ValueError: if another process trains there, or the folder holds a run, and neither continue_train nor
+                overwrite says what to do about it.
             OSError: if it cannot be written.
         """
         folder = self.run.folder
-        held = saved_epochs(folder)
-        if held and not (self.train.continue_train or self.train.overwrite):
+        if saved_epochs(folder) and not (self.train.continue_train or self.train.overwrite):
             raise ValueError(
                 f"{folder} holds a run already; go on with it by --continue_train, delete it by --overwrite, or give "
                 "another --name"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        if not self.train.continue_train:
-            for name in held:
-                (folder / ("latest.pt" if name == "latest" else f"epoch_{name}.pt")).unlink()
+        self.lock = FileLock(folder / ".lock")
+        try:
+            self.lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise ValueError(f"another process is training in {folder}; stop it, or give another --name") from None
+        self._put_aside(folder)
         text = yaml.safe_dump(self.saved(), sort_keys=False)
         (folder / "options.yaml").write_text(text, encoding="utf-8")
+
+    def _put_aside(self, folder: Path) -> None:
+        held = [*epoch_checkpoints(folder).values(), folder / "latest.pt"]
+        if not self.train.continue_train:
+            newer, suffix = held, "replaced"
+        elif self.path.name == "latest.pt":
+            newer = []
+        else:
+            newer, suffix = held[held.index(self.path) + 1 :], "aside"
+        for path in newer:
+            if path.is_file():
+                path.rename(path.with_name(f"{path.name}.{suffix}"))
+        if newer and self.train.continue_train:
+            self.notice(f"what {folder} holds beyond {self.path.name} is put aside as *.aside")
 
     def saved(self) -> dict[str, Any]:
         """The options that belong to the run, not to this start of it: what options.yaml and checkpoints hold."""

@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "losses": {"config"},
     "data": {"config"},
     "visuals": {"config"},
-    "models": {"config", "data", "networks", "losses"},
-    "training": {"config", "run", "data", "visuals", "models.base"},
+    "random_state": set[str](),
+    "models": {"config", "random_state", "data", "networks", "losses"},
+    "training": {"config", "run", "random_state", "data", "visuals", "models.base"},
     "reference_layout": {"networks"},
     "reference_weights": {"networks", "reference_layout"},
 }

@@ -124,7 +124,7 @@ def test_what_a_file_denies_is_not_said() -> None:
 def test_retired_names_in_files(capsys: pytest.CaptureFixture[str]) -> None:
     name = write("o.yaml", model="pix2pix", lambda_A=50, niter=3, gpu_ids=-1, max_dataset_size=float("inf"))
     options = train(f"--options {name}")
-    assert (options.model.lambda_L1, options.train.n_epochs, options.run.device) == (50, 3, "cpu")
+    assert (options.model.reconstruction, options.train.n_epochs, options.run.device) == ("50.0*l1", 3, "cpu")
     assert options.data.max_dataset_size is None
     assert "o.yaml: --niter is now --n_epochs" in capsys.readouterr().err
 
@@ -329,11 +329,12 @@ def test_a_missing_checkpoint(complaint: Complaint) -> None:
 
 def test_a_checkpoint_without_options(complaint: Complaint) -> None:
     Path("checkpoints/run").mkdir(parents=True)
-    checkpoint.save({"options": {}}, Path("checkpoints/run/latest.pt"))
+    content = {"options": {}, "spec": {}, "model": {}, "ema": None, "step": 0}
+    checkpoint.save(content, Path("checkpoints/run/latest.pt"))
     assert "does not say which of the models" in complaint(TestOptions, "--name run")
 
 
-def test_a_run_folder_is_refused_continued_or_cleared(complaint: Complaint) -> None:
+def test_a_run_folder_is_refused_continued_or_put_aside(complaint: Complaint) -> None:
     save_run(PIX2PIX)
     save_run(PIX2PIX, epoch="3")
     with pytest.raises(ValueError, match="go on with it by --continue_train, delete it by --overwrite"):
@@ -341,7 +342,8 @@ def test_a_run_folder_is_refused_continued_or_cleared(complaint: Complaint) -> N
     train("--name run --continue_train").prepare_folder()
     assert len(list(Path("checkpoints/run").glob("*.pt"))) == 2
     train(f"{PIX2PIX} --name run --overwrite").prepare_folder()
-    assert [path.name for path in Path("checkpoints/run").iterdir()] == ["options.yaml"]
+    held = {path.name for path in Path("checkpoints/run").iterdir()}
+    assert held == {"options.yaml", ".lock", "latest.pt.replaced", "epoch_3.pt.replaced"}
 
 
 def test_the_saved_file_starts_the_same_run() -> None:

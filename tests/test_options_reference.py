@@ -79,7 +79,7 @@ SAME_IN_TRAINING: Cases = [
     ("--lambda_A 5", "lambda_A", 5.0),
     ("--lambda_B 5", "lambda_B", 5.0),
     ("--lambda_identity 0", "lambda_identity", 0.0),
-    ("--model pix2pix --lambda_L1 10", "lambda_L1", 10.0),
+    ("--model pix2pix --lambda_L1 10", "reconstruction", "10.0*l1"),
 ]
 SAME_IN_TESTS: Cases = [
     ("--results_dir r", "results_dir", "r"),
@@ -111,7 +111,7 @@ RETIRED_IN_TRAINING: Cases = [
     ("--display_env e", "visdom_env", "e"),
     ("--display_server http://s", "visdom_server", "http://s"),
     ("--display_port 99", "visdom_port", 99),
-    ("--model pix2pix --lambda_A 50", "lambda_L1", 50.0),
+    ("--model pix2pix --lambda_A 50", "reconstruction", "50.0*l1"),
 ]
 RETIRED_IN_TESTS: Cases = [
     ("--which_epoch 5", "epoch", "5"),
@@ -180,10 +180,13 @@ COMMANDS: dict[str, dict[str, Any]] = {  # of the reference's README and scripts
         "dropout": False,
     },
     "train.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix --netG unet_256 --direction BtoA "
-    "--lambda_L1 100 --dataset_mode aligned --norm batch --pool_size 0": {"lambda_L1": 100.0, "direction": "BtoA"},
+    "--lambda_L1 100 --dataset_mode aligned --norm batch --pool_size 0": {
+        "reconstruction": "100.0*l1",
+        "direction": "BtoA",
+    },
     "train.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix --which_model_netG unet_256 "
     "--which_direction BtoA --lambda_A 100 --dataset_mode aligned --no_lsgan --norm batch --pool_size 0 "
-    "--display_id 0": {"lambda_L1": 100.0, "direction": "BtoA", "gan_mode": "vanilla"},
+    "--display_id 0": {"reconstruction": "100.0*l1", "direction": "BtoA", "gan_mode": "vanilla"},
     "test.py --dataroot ./datasets/facades/testB/ --name facades_pix2pix --model test "
     "--netG unet_256 --direction BtoA --dataset_mode single --norm batch": {"dataset_mode": "single", "norm": "batch"},
     "test.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan --phase test --no_dropout": {

@@ -34,6 +34,17 @@ class Recorder:
         self.closed = True
 
 
+@pytest.mark.parametrize("name", tiny.MODELS)
+@pytest.mark.parametrize("gan_mode", ["vanilla", "lsgan", "hinge", "wgan", "wgangp"])
+def test_every_objective_trains_in_half_precision(name: str, gan_mode: str) -> None:
+    torch.manual_seed(0)
+    trainer = tiny.trainer(tiny.MODELS[name](gan_mode=gan_mode), precision="bf16")
+    for _ in range(2):
+        trainer.train_step()
+    assert all(math.isfinite(value) for value in trainer.history.means().values())
+    trainer.save()  # checks the weights
+
+
 @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
 def test_accumulating_four_batches_of_one_equals_a_batch_of_four(name: str) -> None:
     torch.manual_seed(0)
@@ -151,7 +162,7 @@ def test_plateau_lowers_the_rate_when_its_loss_stops_falling() -> None:
     assert rates == pytest.approx([2e-4] * 6 + [4e-5] * 3)
     unknown = tiny.trainer(tiny.pix2pix(), n_epochs=1, n_epochs_decay=0, lr_policy="plateau", plateau_loss="G_XY")
     with pytest.raises(ValueError, match="--plateau_loss G_XY.*G_GAN, G_L1"):
-        unknown.fit()
+        unknown.train_step()
 
 
 def test_frequencies_count_images_and_none_is_skipped_by_a_batch_size(tmp_path) -> None:
@@ -204,6 +215,11 @@ def test_history_averages_and_names_the_first_bad_step() -> None:
     history.fetch()
     assert history.first_bad == (5, ["b"])
 
+    history = LossHistory()
+    history.add(1, {"a": torch.tensor(1.0)})
+    history.add(2, {"a": torch.tensor(3.0), "lazy": torch.tensor(5.0)})
+    assert history.means() == {"a": 2.0, "lazy": 5.0}
+
 
 class Poisoned(tiny.RandomStream):
     """A stream with a NaN in its third batch."""
@@ -229,14 +245,31 @@ def test_nan_stops_training_and_only_clean_states_are_saved(tmp_path) -> None:
     trainer = tiny.trainer(tiny.pix2pix(), folder=tmp_path)
     next(trainer.model.generator.parameters()).data.fill_(math.inf)
     with pytest.raises(Diverged, match="weights not finite"):
-        trainer.save_latest()
+        trainer.save(epoch=1)
+    trainer = tiny.trainer(tiny.pix2pix(), folder=tmp_path)
+    trainer.train_step()
+    next(iter(trainer.optimizers["generator"].state.values()))["exp_avg_sq"].fill_(math.inf)
+    with pytest.raises(Diverged, match="optimiser's moments not finite"):
+        trainer.save(epoch=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["latest.pt"]
     assert torch.load(tmp_path / "latest.pt", weights_only=True)["step"] == 2
 
 
 def test_training_config_refuses_what_makes_no_sense() -> None:
-    for wrong in ({"lr_policy": "x"}, {"precision": "fp8"}, {"accumulate": 0}, {"lr": -1.0}, {"ema": 1.5}):
-        with pytest.raises(ValueError, match=f"--{next(iter(wrong))}"):
-            TrainConfig(**wrong)
+    refused = {
+        "lr_policy": "x",
+        "precision": "fp8",
+        "accumulate": 0,
+        "lr": -1.0,
+        "ema": 1.5,
+        "beta1": 1.0,
+        "clip_grad": 0.0,
+    }
+    for name, value in refused.items():
+        with pytest.raises(ValueError, match=f"--{name}"):
+            TrainConfig(**{name: value})
+    with pytest.raises(ValueError, match="nothing to train"):
+        TrainConfig(n_epochs=0, n_epochs_decay=0)
     with pytest.raises(ValueError, match="--overwrite"):
         TrainConfig(continue_train=True, overwrite=True)
 

@@ -104,15 +104,24 @@ def open_image(path: str | Path, channels: int) -> Image.Image:
     Raises:
         ImageError: if the file is missing, truncated or no image, or has pixels of 32 bits.
     """
-    mode = MODES[channels]
     try:
         with Image.open(path) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            return _eight_bit(image).convert(mode)
+            return upright_eight_bit(image, channels)
     except Exception as error:  # there is hardly a type that Pillow's readers do not raise on a damaged file
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = reason.split("\n")[0].replace(f" {str(path)!r}", "")
         raise ImageError(f"{path} cannot be read as an image ({reason})") from None
+
+
+def upright_eight_bit(image: Image.Image, channels: int) -> Image.Image:
+    """An opened image turned as its EXIF data says, with 1 (grey), 3 (RGB) or 4 (RGBA) channels of 8 bits.
+
+    Raises:
+        ValueError: for pixels of 32 bits, whose range is not known.
+    """
+    upright = ImageOps.exif_transpose(image)
+    upright.format = image.format  # a copy forgets it, and what a pixel means depends on it
+    return _eight_bit(upright).convert(MODES[channels])
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -159,9 +160,11 @@ def _workers(count: int) -> dict[str, Any]:
 
 def _leave_the_process_group(worker: int) -> None:
     # A terminal's Ctrl-C goes to the whole group, and the main process needs its batches to finish the step. (To ignore
-    # the signals instead would make the interpreter hang at its exit, where it ends workers by SIGTERM.)
+    # SIGTERM instead would make the interpreter hang at its exit, where it ends workers by SIGTERM.)
     if hasattr(os, "setpgrp"):
         os.setpgrp()
+    else:  # Windows, where only Ctrl-C reaches them
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def sample_batch(dataset: ImageDataset, count: int = 4) -> Batch:

@@ -25,6 +25,8 @@ class ReplayPool(nn.Module):
         random stored one, and otherwise returned without being stored.
         """
         images = images.detach()
+        if self.images and self.images[0].device != images.device:  # loaded from a checkpoint
+            self.images = [image.to(images.device) for image in self.images]
         return images if self.size == 0 else torch.stack([self._exchange(image) for image in images])
 
     def _exchange(self, image: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ class ReplayPool(nn.Module):
             return image
         index = int(torch.randint(self.size, ()).item())
         stored, self.images[index] = self.images[index], image.clone()
-        return stored.to(image.device)
+        return stored
 
     def get_extra_state(self) -> list[Tensor]:
         return list(self.images)

@@ -11,9 +11,15 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fa
 
     The gradient is that of the discriminator's summed logits at one random point a sample on the line from `real` to
     `fake`, both (N, C, H, W) and taken as constants; its norm is taken over C, H and W. Unweighted, differentiable
-    with respect to the discriminator's weights.
+    with respect to the discriminator's weights. Raises ValueError for images of different sizes.
     """
-    position = torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
-    between = torch.lerp(real.detach(), fake.detach(), position).requires_grad_()
-    (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    if real.shape[1:] != fake.shape[1:]:
+        sizes = " and ".join(f"{images.shape[-1]}x{images.shape[-2]}" for images in (real, fake))
+        raise ValueError(f"a gradient penalty needs images of one size, not {sizes}: use --preprocess resize_and_crop")
+    # In full precision: the square of a gradient in half precision underflows.
+    with torch.autocast(real.device.type, enabled=False):
+        real, fake = real.detach(), fake.detach().to(real.dtype)
+        position = torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
+        between = torch.lerp(real, fake, position).requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
+        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

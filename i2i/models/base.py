@@ -24,6 +24,25 @@ from i2i.networks import (
     build_generator,
     initialize,
 )
+from i2i.random_state import isolated
+
+# The options on which the shapes of weights depend.
+ARCHITECTURE = (
+    "generator",
+    "num_blocks",
+    "num_downs",
+    "generator_filters",
+    "discriminator",
+    "n_layers_D",
+    "discriminator_filters",
+    "noise_dim",
+    "norm",
+    "norm_D",
+    "upsample",
+    "in_channels",
+    "out_channels",
+    "image_size",
+)
 
 
 class Phase(NamedTuple):
@@ -130,7 +149,7 @@ class GanModel(nn.Module):
     Config: ClassVar[type]
     defaults: ClassVar[dict[str, Any]] = {}  # of options that others own, such as the data's
     reference_names: ClassVar[dict[str, str]] = {}  # G_A ... -> attribute
-    plateau_loss: ClassVar[str] = "G_GAN"  # what --lr_policy plateau watches unless told otherwise
+    plateau_loss: str = "G_GAN"  # what --lr_policy plateau watches unless told otherwise
     players: dict[str, Player]
 
     def __init__(self, config: Any, spec: DataSpec) -> None:
@@ -169,7 +188,8 @@ class GanModel(nn.Module):
             self.load_state_dict(weights)
         except RuntimeError as error:
             current = dataclasses.asdict(self.config) | self.spec._asdict()
-            differing = [name for name, value in current.items() if name in options and options[name] != value]
+            known = [name for name in ARCHITECTURE if name in current and name in options]
+            differing = [name for name in known if options[name] != current[name]]
             shown = ", ".join(f"--{name} is {current[name]}, there it is {options[name]}" for name in differing)
             reason = str(error).split("\n")[-1].strip()
             raise ValueError(f"the checkpoint is of another architecture: {shown or reason}") from None
@@ -208,8 +228,8 @@ def image_statistics(module: nn.Module, seed: int) -> Iterator[None]:
     How the reference translates unless it is given `--eval`; its running statistics move on the way, ours do not.
     """
     tracking = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
-    devices = {p.device for p in module.parameters() if p.device.type == "cuda"}
-    with _modes_restored(module), torch.no_grad(), torch.random.fork_rng(devices):
+    device = next(module.parameters()).device
+    with _modes_restored(module), torch.no_grad(), isolated(device):
         torch.manual_seed(seed)
         module.train()
         for norm in tracking:

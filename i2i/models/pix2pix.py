@@ -26,28 +26,26 @@ class Pix2Pix(GanModel):
         dropout: bool = with_default(TranslationConfig, "dropout", True)
         gan_mode: str = with_default(TranslationConfig, "gan_mode", "vanilla")
         reconstruction: str = option("100*l1", 'distance to the real b, such as "100*l1 + 10*ssim"')
-        lambda_L1: float | None = option(None, "weight of l1 in the reconstruction, instead of a formula")
+        lambda_L1: float | None = option(None, "weight of l1 in the reconstruction")
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.lambda_L1 is not None and self.reconstruction != "100*l1":
-                raise ValueError("--lambda_L1 and --reconstruction both weigh l1; give one of them")
-            parse_formula(self.reconstruction_formula)
-
-        @property
-        def reconstruction_formula(self) -> str:
-            """The reconstruction with `lambda_L1` put in."""
-            return self.reconstruction if self.lambda_L1 is None else f"{self.lambda_L1}*l1"
+            weights = parse_formula(self.reconstruction)
+            if self.lambda_L1 is not None:  # written into the formula, which then stands alone
+                weights["l1"] = self.lambda_L1
+                formula = " + ".join(f"{weight}*{name}" for name, weight in weights.items())
+                object.__setattr__(self, "reconstruction", formula)
+                object.__setattr__(self, "lambda_L1", None)
 
     defaults = {"dataset_mode": "aligned"}
-    plateau_loss = "G_L1"
     reference_names = {"G": "generator", "D": "discriminator"}
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
         self.generator = config.build_generator(spec.in_channels, spec.out_channels)
         self.discriminator = config.build_discriminator(spec.in_channels + spec.out_channels)
-        self.reconstruction = Distance(config.reconstruction_formula)
+        self.reconstruction = Distance(config.reconstruction)
+        self.plateau_loss = f"G_{next(iter(parse_formula(config.reconstruction))).upper()}"
         self.players = {
             "discriminator": Player((self.discriminator,)),
             "generator": Player((self.generator,), ema=True),

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
-import random
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 FORMAT = 1
@@ -41,7 +38,10 @@ def save_as_well(saved: Path, path: Path) -> None:
         os.link(saved, temporary)
     except OSError:
         shutil.copyfile(saved, temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
     os.replace(temporary, path)
+    _flush_folder(path.parent)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -62,51 +62,22 @@ def load(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "unsupported global" in str(error).lower():
-            raise ValueError(f"{path} is refused: it holds more than tensors and values, and could run code") from None
-        raise ValueError(_damaged(path)) from None
-    except (RuntimeError, EOFError, KeyError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, EOFError) and error.errno is not None:
+    except Exception as error:  # there is hardly a type that a damaged file does not raise
+        if isinstance(error, OSError) and error.errno is not None:
             raise
+        if "unsupported global" in str(error).lower():
+            message = f"{path} is refused: it holds more than tensors and values, and could run code"
+            raise ValueError(message) from None
         raise ValueError(_damaged(path)) from None
     if not isinstance(state, dict) or "format" not in state:
         raise ValueError(f"{path} is no checkpoint of i2i; bare weights are read with --reference_weights")
     if state["format"] != FORMAT:
         raise ValueError(f"{path} has format {state['format']}, this version of i2i reads {FORMAT}; update i2i")
+    if not {"options", "spec", "model", "ema", "step"} <= state.keys():
+        raise ValueError(_damaged(path))
     return state
 
 
 def _damaged(path: Path) -> str:
     others = sorted(other.name for other in path.parent.glob("*.pt") if other != path)
     return f"{path} is damaged or no checkpoint; other checkpoints beside it: {', '.join(others) or 'none'}"
-
-
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` files `epoch_<N>.pt`."""
-    files = sorted(folder.glob("epoch_*.pt"), key=lambda path: int(path.stem.removeprefix("epoch_")))
-    for path in files[: max(len(files) - keep, 0)]:
-        path.unlink()
-
-
-def random_states() -> dict[str, Any]:
-    """The state of every random generator, as tensors and plain values."""
-    version, numbers, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": [version, list(numbers), gauss],
-        "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
-    }
-
-
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Put back what `random_states` gave."""
-    torch.set_rng_state(states["torch"])
-    if torch.cuda.is_available() and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])
-    version, numbers, gauss = states["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    name, keys, position, has_gauss, cached = states["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))

@@ -28,7 +28,7 @@ class TrainConfig:
     precision: str = option(
         "fp32", "bf16 is faster where there is hardware for it, fp16 needs CUDA", choices=tuple(PRECISIONS)
     )
-    accumulate: int = option(1, "batches whose gradients are averaged before a step")
+    accumulate: int = option(1, "batches whose gradients are averaged before a step; their activations stay")
     clip_grad: float | None = option(None, "largest norm of a player's gradient")
     ema: float | None = option(None, "decay of a moving average of the generator's weights, such as 0.999")
     deterministic: bool = option(False, "only algorithms that give the same bits every time, on CUDA too")
@@ -46,12 +46,22 @@ class TrainConfig:
         positive = ("accumulate", "lr_decay_iters", "print_freq", "display_freq", "save_latest_freq", "save_epoch_freq")
         for name in positive:
             check_range(name, getattr(self, name), 1)
-        for name in ("n_epochs", "n_epochs_decay", "lr", "lr_D", "clip_grad", "keep_checkpoints"):
+        for name in ("n_epochs", "n_epochs_decay", "keep_checkpoints"):
             check_range(name, getattr(self, name), 0)
+        for name in ("lr", "lr_D"):
+            check_range(name, getattr(self, name), 0, 1e6)
         for name in ("beta1", "beta2", "ema"):
-            check_range(name, getattr(self, name), 0, 1)
+            check_range(name, getattr(self, name), 0, 0.999999)
+        check_range("clip_grad", self.clip_grad, 1e-12)
+        if self.epochs < 1:
+            raise ValueError("--n_epochs 0 --n_epochs_decay 0: there is nothing to train")
         if self.continue_train and self.overwrite:
             raise ValueError("--continue_train goes on with a run and --overwrite deletes it; give one of them")
+
+    def learning_rate(self, player: str, epoch: int) -> float:
+        """The learning rate of a player after so many finished epochs; `lr_D` is that of the player "discriminator"."""
+        base = self.lr_D if player == "discriminator" and self.lr_D is not None else self.lr
+        return base * POLICIES[self.lr_policy](epoch, self.n_epochs, self.n_epochs_decay, self.lr_decay_iters)
 
     @property
     def epochs(self) -> int:

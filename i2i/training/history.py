@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LONGEST = 1000  # steps kept on the device before they are fetched even though nobody has asked
+LONGEST = 5000  # values kept on the device before they are fetched even though nobody has asked
 
 
 class LossHistory:
@@ -15,34 +15,29 @@ class LossHistory:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[Tensor]] = {}
-        self._steps: list[int] = []
+        self._kept: list[tuple[int, str, Tensor]] = []
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self.first_bad: tuple[int, list[str]] | None = None
 
     def add(self, step: int, losses: dict[str, Tensor]) -> None:
-        """The losses of one step."""
-        if len(self._steps) >= LONGEST:
+        """The losses of one step, which need not be those of every step."""
+        if len(self._kept) >= LONGEST:
             self.fetch()
-        self._steps.append(step)
-        for name, value in losses.items():
-            self._kept.setdefault(name, []).append(value.detach())
+        self._kept += [(step, name, value.detach()) for name, value in losses.items()]
 
     def fetch(self) -> None:
         """Bring what is on the device to the host: one synchronisation."""
-        if not self._steps:
+        if not self._kept:
             return
-        names = list(self._kept)
-        values = torch.stack([torch.stack(self._kept[name]) for name in names]).cpu().double()
-        for name, row in zip(names, values, strict=True):
-            self._sums[name] = self._sums.get(name, 0.0) + float(row.sum())
-            self._counts[name] = self._counts.get(name, 0) + len(row)
-        bad = ~torch.isfinite(values)
-        if self.first_bad is None and bad.any():
-            column = int(bad.any(0).nonzero()[0])
-            self.first_bad = (self._steps[column], [n for n, row in zip(names, bad, strict=True) if row[column]])
-        self._kept, self._steps = {}, []
+        values = torch.stack([value for _, _, value in self._kept]).cpu().double()
+        for (_, name, _), value in zip(self._kept, values.tolist(), strict=True):
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+        bad = [self._kept[row][:2] for row in (~torch.isfinite(values)).nonzero().flatten().tolist()]
+        if self.first_bad is None and bad:
+            self.first_bad = (bad[0][0], [name for step, name in bad if step == bad[0][0]])
+        self._kept = []
 
     def means(self) -> dict[str, float]:
         """The mean of every loss since the last call."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from types import FrameType
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 class Interruption:
@@ -25,6 +28,7 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        log.warning("stopping after this step; once more stops at once")
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():

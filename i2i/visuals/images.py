@@ -24,15 +24,16 @@ def to_uint8(images: Tensor) -> Tensor:
 def to_pil(image: Tensor) -> Image.Image:
     """One image (C, H, W), float in [-1, 1], as a Pillow image.
 
-    One channel is grey ("L") and three are colour ("RGB"). Two are shown as red and green, and of more than
-    three the first three are shown.
+    One channel is grey ("L"), three are colour ("RGB") and four have alpha ("RGBA"). Two are shown as red and green,
+    and of more than four the first three are shown.
     """
     pixels = to_uint8(image.detach().cpu())
     if len(pixels) == 1:
         return Image.fromarray(pixels[0].numpy())
     if len(pixels) == 2:
         pixels = torch.cat([pixels, torch.zeros_like(pixels[:1])])
-    return Image.fromarray(pixels[:3].permute(1, 2, 0).contiguous().numpy())
+    pixels = pixels if len(pixels) == 4 else pixels[:3]
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
 def grid(images: Tensor, columns: int) -> Image.Image:

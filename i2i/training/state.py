@@ -1,0 +1,76 @@
+"""All that training depends on, as tensors and plain values, and back."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from i2i.random_state import random_states, restore_random_states
+
+if TYPE_CHECKING:
+    from i2i.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def collect(trainer: Trainer) -> dict[str, Any]:
+    """The content of a checkpoint."""
+    return {
+        "options": trainer.options,
+        "spec": trainer.model.spec._asdict(),
+        "model": trainer.model.state_dict(),
+        "ema": trainer.ema.state_dict() if trainer.ema is not None else None,
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()},
+        "rates": {name: trainer.config.learning_rate(name, 0) for name in trainer.optimizers},
+        "plateaus": {name: plateau.state_dict() for name, plateau in trainer.plateaus.items()},
+        "history": trainer.history.state_dict(),
+        "epoch_history": trainer.epoch_history.state_dict(),
+        "scaler": trainer.scaler.state_dict(),
+        "random": random_states(trainer.stream.device),
+        "step": trainer.step,
+        "images": trainer.images,
+        "epoch_length": len(trainer.stream),
+    }
+
+
+def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
+    """Put back what `collect` gave; what the trainer's own config says anew wins.
+
+    Raises:
+        ValueError: if the checkpoint is of another architecture or of other classes.
+    """
+    classes, now = tuple(saved["spec"]["classes"]), trainer.model.spec.classes
+    if classes != now:
+        raise ValueError(f"the checkpoint knows the classes {', '.join(classes)}, the data has {', '.join(now)}")
+    trainer.model.load_checkpoint(saved["model"], saved["options"] | saved["spec"])
+    if trainer.ema is not None:
+        trainer.ema = trainer.new_average()  # from the loaded weights, if the checkpoint has no average
+        if saved["ema"] is not None:
+            trainer.ema.load_state_dict(saved["ema"])
+    _restore_optimizers(trainer, saved)
+    if saved["scaler"]:
+        trainer.scaler.load_state_dict(saved["scaler"])
+    trainer.history.load_state_dict(saved["history"])
+    trainer.epoch_history.load_state_dict(saved["epoch_history"])
+    trainer.step = saved["step"]
+    trainer.stream.seek(_position(saved["images"], saved["epoch_length"], len(trainer.stream)))
+    restore_random_states(saved["random"], trainer.stream.device)
+
+
+def _restore_optimizers(trainer: Trainer, saved: dict[str, Any]) -> None:
+    for name, optimizer in trainer.optimizers.items():
+        optimizer.load_state_dict(saved["optimizers"][name])
+        for group in optimizer.param_groups:
+            group["betas"] = (trainer.config.beta1, trainer.config.beta2)
+            if saved["rates"][name]:  # under plateau the current rate is only known from the optimiser
+                group["lr"] *= trainer.config.learning_rate(name, 0) / saved["rates"][name]
+        if name in trainer.plateaus and name in saved["plateaus"]:
+            trainer.plateaus[name].load_state_dict(saved["plateaus"][name])
+
+
+def _position(images: int, old_length: int, new_length: int) -> int:
+    """The place in a data set whose size has changed: the same number of epochs is done."""
+    if old_length == new_length:
+        return images
+    log.warning("an epoch had %d images and has %d now; going on as far into the epochs", old_length, new_length)
+    return images * new_length // old_length
