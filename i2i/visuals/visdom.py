@@ -26,7 +26,7 @@ MAX_POINTS = 1000  # of a curve, since the server's work grows with every point
 
 INSTALL_HINT = (
     "visdom is not installed, the run goes on without it; to install it, write setuptools<81 into a file c.txt "
-    'and run: PIP_CONSTRAINT=c.txt PIP_BUILD_CONSTRAINT=c.txt pip install visdom'
+    "and run: PIP_CONSTRAINT=c.txt PIP_BUILD_CONSTRAINT=c.txt pip install visdom"
 )
 
 
