@@ -14,6 +14,7 @@ class ProgressBar:
     """A bar over `total` images with the losses behind it and the time left; plain lines if stderr is no terminal."""
 
     def __init__(self, total: int, done: int) -> None:
+        self._total = total
         self._bar = tqdm(
             total=total, initial=done, unit="image", dynamic_ncols=True, smoothing=0.05, disable=None, file=sys.stderr
         )
@@ -26,7 +27,8 @@ class ProgressBar:
 
     def advance(self, images: int) -> None:
         """So many images are done."""
-        self._bar.update(min(images, self._bar.total) - self._bar.n if not self._bar.disable else 0)
+        if not self._bar.disable:
+            self._bar.update(min(images, self._total) - self._bar.n)
 
     def show(self, progress: Progress, losses: dict[str, float], seconds_per_image: float, data_share: float) -> None:
         """The means of the losses, the seconds an image took, and the share of the time spent waiting for data."""
