@@ -10,11 +10,11 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 demo: $(VENV)/ready datasets/shapes/recipe.json
 	$(RUN) train.py --options demo_cyclegan --overwrite
 	$(RUN) test.py --name demo --dataroot datasets/shapes
-	$(RUN) test.py --name demo --dataroot datasets/shapes --direction BtoA --results_dir results/backwards
+	$(RUN) test.py --name demo --dataroot datasets/shapes --direction BtoA
 	@echo; echo "plain to textured:"
 	@$(RUN) datasets/score.py results/demo/test_latest/images --truth datasets/shapes/truthB --inputs datasets/shapes/testA
 	@echo "textured to plain:"
-	@$(RUN) datasets/score.py results/backwards/demo/test_latest/images --truth datasets/shapes/truthA \
+	@$(RUN) datasets/score.py results/demo/test_latest_BtoA/images --truth datasets/shapes/truthA \
 		--inputs datasets/shapes/testB --label fake_A
 	@echo; echo "pictures: results/demo/test_latest/images"
 	@echo "page:     results/demo/test_latest/index.html"

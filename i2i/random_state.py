@@ -18,6 +18,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
+        "device_type": device.type,
         "device": _device_state(device),
         "python": [version, list(numbers), gauss],
         "numpy": [str(name), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
@@ -27,7 +28,8 @@ def random_states(device: torch.device) -> dict[str, Any]:
 def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
     """Put back what `random_states` gave; what came from another kind of device is left out."""
     torch.set_rng_state(states["torch"])
-    _restore_device_state(states["device"], device)
+    if states["device_type"] == device.type:
+        _restore_device_state(states["device"], device)
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]

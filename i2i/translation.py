@@ -59,6 +59,9 @@ class Labels(NamedTuple):
     truth: str = "real_B"
 
 
+REFERENCE_LABELS = Labels("real", "fake", "truth")  # of the reference's `--model test`
+
+
 def input_dataset(config: DataConfig) -> ImageDataset:
     """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
 
@@ -114,10 +117,10 @@ def _pictures(translator: Translator, samples: Sequence[Sample], wanted: str, la
     assert not isinstance(batch, ImageError)  # they were told apart before
     batch = batch.to(translator.device)
     assert batch.a is not None  # every layout that is translated has it
-    if wanted == "all":
+    if wanted == "all" and labels != REFERENCE_LABELS:
         return translator.visuals(batch.a, batch.b, batch.paths_a)
     shown: dict[str, Tensor | None] = {labels.target: translator.translate(batch.a, batch.paths_a)}
-    if wanted == "real_fake":
+    if wanted != "fake":
         shown = {labels.source: batch.a} | shown | {labels.truth: batch.b}
     return {label: images for label, images in shown.items() if images is not None}
 

@@ -12,7 +12,7 @@ from i2i.data import DataConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import RunConfig, saved_epochs
-from i2i.translation import Labels, TestConfig
+from i2i.translation import REFERENCE_LABELS, Labels, TestConfig
 from i2i.translator import Translator, load_model
 from options.base_options import BaseOptions
 from options.retired import IGNORED
@@ -141,7 +141,7 @@ class TestOptions(BaseOptions):
     def labels(self) -> Labels:
         """What the files of the input, the output and the truth are called."""
         if self.model_name == "test":
-            return Labels("real", "fake", "truth")
+            return REFERENCE_LABELS
         return Labels("real_B", "fake_A", "real_A") if self.opposite else Labels("real_A", "fake_B", "real_B")
 
     @property
@@ -149,7 +149,8 @@ class TestOptions(BaseOptions):
         """Where the results go."""
         what = Path(self.test.input).resolve().name.replace(".", "_") if self.test.input else self.data.phase
         which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
-        return Path(self.test.results_dir) / self.run.name / f"{what}_{which}"
+        backwards = f"_{self.data.direction}" if self.opposite else ""
+        return Path(self.test.results_dir) / self.run.name / f"{what}_{which}{backwards}"
 
 
 def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:

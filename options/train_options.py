@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from i2i.config import OptionParser
-from i2i.models import GanModel
+from i2i.models import MODELS, GanModel
 from i2i.run import RunConfig, epoch_checkpoints, saved_epochs
 from i2i.training import TrainConfig
 from i2i.visuals.options import VisualsConfig
@@ -58,6 +59,10 @@ class TrainOptions(BaseOptions):
         if {"lambda_L1", "reconstruction"} <= set(self.given):
             raise ValueError("--lambda_L1 and --reconstruction both weigh l1; give one of them")
         super()._build(values)
+        layouts = MODELS[self.model_name].layouts
+        if self.data.dataset_mode not in layouts:
+            learns = " or ".join(layouts)
+            raise ValueError(f"--dataset_mode {self.data.dataset_mode}: {self.model_name} learns from {learns} data")
 
     def prepare_folder(self) -> None:
         """Make the run's folder this process's own, or refuse; `options.yaml` there says how the run is made.
@@ -94,9 +99,11 @@ class TrainOptions(BaseOptions):
             newer = []
         else:
             newer, suffix = held[held.index(self.path) + 1 :], "aside"
-        for path in newer:
-            if path.is_file():
-                path.rename(path.with_name(f"{path.name}.{suffix}"))
+        for path in filter(Path.is_file, newer):
+            aside, number = path.with_name(f"{path.name}.{suffix}"), 2
+            while suffix == "aside" and aside.exists():
+                aside, number = path.with_name(f"{path.name}.{suffix}{number}"), number + 1
+            path.replace(aside)
         if newer and self.train.continue_train:
             self.notice(f"what {folder} holds beyond {self.path.name} is put aside as *.aside")
 
@@ -119,4 +126,5 @@ class TrainOptions(BaseOptions):
         words = ["--name", self.run.name]
         if self.run.checkpoints_dir != RunConfig().checkpoints_dir:
             words += ["--checkpoints_dir", self.run.checkpoints_dir]
-        return shlex.join(["python", "train.py", *words, "--continue_train"])
+        program = sys.argv[0] if sys.argv[0].endswith("train.py") else "train.py"
+        return shlex.join(["python", program, *words, "--continue_train"])

@@ -1,5 +1,6 @@
 """The models: equal to the reference; a phase moves its player alone; translation is pure and the same in any batch."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -232,10 +233,17 @@ def test_cgan_wants_labels_and_squares() -> None:
         build_model("cgan", CGAN.Config(), DataSpec(image_size=(28, 32), classes=("a", "b")))
 
 
+def test_a_norm_that_follows_from_the_objective_is_named() -> None:
+    stored = dataclasses.asdict(tiny.pix2pix(discriminator="basic").config)
+    model = tiny.pix2pix(discriminator="basic", gan_mode="wgangp")
+    with pytest.raises(ValueError, match="architecture: --norm_D is instance, there it is batch$"):
+        model.load_checkpoint(tiny.pix2pix(discriminator="basic").state_dict(), stored)
+
+
 @pytest.mark.parametrize("name", tiny.MODELS)
 def test_checkpoints_name_the_option_that_differs(name: str) -> None:
     model = tiny.MODELS[name]()
-    stored = {"generator_filters": 4, "gan_mode": "other", "init_gain": 3.0}
+    stored = {"generator_filters": 4, "gan_mode": "hinge", "init_gain": 3.0}
     with pytest.raises(ValueError, match="of another architecture: --generator_filters is 6, there it is 4$"):
         tiny.MODELS[name](generator_filters=6).load_checkpoint(model.state_dict(), stored)
 

@@ -334,6 +334,12 @@ def test_a_checkpoint_without_options(complaint: Complaint) -> None:
     assert "does not say which of the models" in complaint(TestOptions, "--name run")
 
 
+def test_a_model_is_given_data_that_it_can_learn_from(complaint: Complaint) -> None:
+    words = complaint(TrainOptions, "--model pix2pix --dataroot d --dataset_mode unaligned")
+    assert "--dataset_mode unaligned: pix2pix learns from aligned data" in words
+    assert train("--model cyclegan --dataroot d --dataset_mode aligned").data.dataset_mode == "aligned"
+
+
 def test_a_run_folder_is_refused_continued_or_put_aside(complaint: Complaint) -> None:
     save_run(PIX2PIX)
     save_run(PIX2PIX, epoch="3")
@@ -451,7 +457,7 @@ def test_which_file_of_a_reference_run(command: str, name: str, opposite: bool) 
     options = translate(f"--dataroot d --name old {command}")
     assert options.weights is not None and options.weights.name == name
     assert options.opposite is opposite and options.data.direction == ("BtoA" if opposite else "AtoB")
-    assert options.folder.name == f"test_{name.split('_net_')[0]}"
+    assert options.folder.name == f"test_{name.split('_net_')[0]}" + ("_BtoA" if opposite else "")
 
 
 def test_a_missing_file_of_a_reference_run(complaint: Complaint) -> None:

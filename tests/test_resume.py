@@ -119,7 +119,7 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(number: int, tmp_p
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Traceback" not in output
-    assert f"python train.py --name run --checkpoints_dir {tmp_path} --continue_train" in output
+    assert f"train.py --name run --checkpoints_dir {tmp_path} --continue_train" in output
     state = torch.load(tmp_path / "run" / "latest.pt", weights_only=True)
     assert f"stopped after {state['images']} images" in output
 

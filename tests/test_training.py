@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from i2i.data import Batch
+from i2i.random_state import random_states, restore_random_states
 from i2i.training import Diverged, TrainConfig, Trainer
 from i2i.training.ema import MovingAverage
 from i2i.training.history import LossHistory
@@ -315,3 +316,9 @@ def test_metrics_are_json_lines(tmp_path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == [2, 4, 6, 8]
     assert (tmp_path / "web" / "index.html").is_file() and list((tmp_path / "web" / "images").glob("*.png"))
+
+
+def test_the_random_state_of_another_kind_of_device_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = random_states(torch.device("cpu")) | {"device_type": "cuda", "device": torch.zeros(16, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: pytest.fail("a state of CUDA given to MPS"))
+    restore_random_states(states, torch.device("mps"))

@@ -104,10 +104,10 @@ def test_results_do_not_depend_on_the_batch_nor_on_the_worker(runs: Path, tmp_pa
 def test_cyclegan_translates_either_way_and_pix2pix_only_its_own(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    translate(runs, tmp_path / "there", "--name", "cyclegan", "--dataroot", str(runs / "domains"))
+    translate(runs, tmp_path, "--name", "cyclegan", "--dataroot", str(runs / "domains"))
     words = ["--dataroot", str(runs / "domains"), "--direction", "BtoA"]
-    translate(runs, tmp_path / "back", "--name", "cyclegan", *words)
-    there, back = (tmp_path / way / "cyclegan" / "test_latest" / "images" for way in ("there", "back"))
+    translate(runs, tmp_path, "--name", "cyclegan", *words)
+    there, back = (tmp_path / "cyclegan" / f"test_latest{way}" / "images" for way in ("", "_BtoA"))
     assert files(there) == [f"{i}_{label}.png" for i in range(3) for label in ("fake_B", "real_A")]
     assert files(back) == [f"{i}_{label}.png" for i in range(3) for label in ("fake_A", "real_B")]
     assert (pixels(back / "1_real_B.png") == pixels(runs / "domains" / "testB" / "1.png")).all()
@@ -129,6 +129,7 @@ def test_a_run_trained_backwards_goes_on_backwards(runs: Path, tmp_path: Path) -
     images = tmp_path / "backwards" / "test_latest" / "images"
     assert (pixels(images / "0_real_A.png") == pixels(runs / "domains" / "testB" / "0.png")).all()
     translate(runs, tmp_path, "--name", "backwards", "--dataroot", str(runs / "domains"), "--direction", "AtoB")
+    images = tmp_path / "backwards" / "test_latest_AtoB" / "images"
     assert (pixels(images / "0_real_B.png") == pixels(runs / "domains" / "testA" / "0.png")).all()
 
 
@@ -304,6 +305,11 @@ def test_an_old_epoch_and_what_is_not_there(runs: Path, tmp_path: Path, capsys: 
         (["--name", "run", "--epoch", "3", "--dataroot", str(tmp_path / "nowhere")], "is not a folder"),
         (["--name", "run", "--epoch", "3"], "--dataroot"),
         (["--name", "run", "--epoch", "3", *data, "--ngf", "8"], "--generator_filters is 8, there it is 4"),
+        (["--name", "run", "--epoch", "3", *data, "--norm", "none"], "--norm is none, there it is instance"),
+        (
+            ["--name", "run", "--epoch", "3", *data, "--upsample", "nearest"],
+            "--upsample is nearest, there it is deconv",
+        ),
         (["--name", "run", "--epoch", "3", *data, "--model", "pix2pix"], "is a cyclegan"),
     ):
         with pytest.raises(SystemExit) as stop:
@@ -359,11 +365,14 @@ def test_going_on_from_an_earlier_epoch_puts_the_later_ones_aside(
     folder = tmp_path / "checkpoints" / "run"
     later = (folder / "epoch_3.pt").read_bytes()
     train(tmp_path, "cyclegan", runs / "domains", "--continue_train", "--epoch", "1", "--n_epochs", "2", name="run")
+    first = (folder / "latest.pt.aside").read_bytes()
     assert "is put aside as *.aside" in capsys.readouterr().err
     held = {path.name for path in folder.glob("*.pt*")}
     assert held == {"epoch_1.pt", "epoch_2.pt", "latest.pt", "epoch_2.pt.aside", "epoch_3.pt.aside", "latest.pt.aside"}
     assert (folder / "epoch_3.pt.aside").read_bytes() == later
     assert torch.load(folder / "latest.pt", weights_only=True)["step"] == 8
+    train(tmp_path, "cyclegan", runs / "domains", "--continue_train", "--epoch", "1", "--n_epochs", "2", name="run")
+    assert (folder / "latest.pt.aside").read_bytes() == first and (folder / "latest.pt.aside2").is_file()
     images = [json.loads(line)["images"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert images == sorted(set(images)) and images[-1] == 8
 

@@ -26,23 +26,20 @@ from i2i.networks import (
 )
 from i2i.random_state import isolated
 
-# The options on which the shapes of weights depend.
-ARCHITECTURE = (
-    "generator",
-    "num_blocks",
-    "num_downs",
-    "generator_filters",
-    "discriminator",
-    "n_layers_D",
-    "discriminator_filters",
-    "noise_dim",
-    "norm",
-    "norm_D",
-    "upsample",
-    "in_channels",
-    "out_channels",
-    "image_size",
-)
+# What the weights were made for, whether or not their shapes tell: option -> attribute of the config.
+ARCHITECTURE = {
+    "generator": "generator",
+    "num_blocks": "num_blocks",
+    "num_downs": "num_downs",
+    "generator_filters": "generator_filters",
+    "discriminator": "discriminator",
+    "n_layers_D": "n_layers_D",
+    "discriminator_filters": "discriminator_filters",
+    "noise_dim": "noise_dim",
+    "norm": "norm",
+    "norm_D": "discriminator_norm",
+    "upsample": "upsample",
+}
 
 
 class Phase(NamedTuple):
@@ -148,6 +145,7 @@ class GanModel(nn.Module):
 
     Config: ClassVar[type]
     defaults: ClassVar[dict[str, Any]] = {}  # of options that others own, such as the data's
+    layouts: ClassVar[tuple[str, ...]] = ()  # the --dataset_mode that it can learn from
     reference_names: ClassVar[dict[str, str]] = {}  # G_A ... -> attribute
     plateau_loss: str = "G_GAN"  # what --lr_policy plateau watches unless told otherwise
     players: dict[str, Player]
@@ -184,15 +182,23 @@ class GanModel(nn.Module):
         Raises:
             ValueError: if they do not fit; names the options that differ.
         """
+        own = {field.name: options[field.name] for field in dataclasses.fields(self.config) if field.name in options}
+        stored = dataclasses.replace(self.config, **own)
+        differing = {
+            name: (getattr(self.config, attribute), getattr(stored, attribute))
+            for name, attribute in ARCHITECTURE.items()
+            if getattr(self.config, attribute, None) != getattr(stored, attribute, None)
+        }
+        spec = {name: (value, options[name]) for name, value in self.spec._asdict().items() if name in options}
         try:
-            self.load_state_dict(weights)
+            if not differing:
+                self.load_state_dict(weights)
+                return
         except RuntimeError as error:
-            current = dataclasses.asdict(self.config) | self.spec._asdict()
-            known = [name for name in ARCHITECTURE if name in current and name in options]
-            differing = [name for name in known if options[name] != current[name]]
-            shown = ", ".join(f"--{name} is {current[name]}, there it is {options[name]}" for name in differing)
-            reason = str(error).split("\n")[-1].strip()
-            raise ValueError(f"the checkpoint is of another architecture: {shown or reason}") from None
+            differing = {name: values for name, values in spec.items() if values[0] != values[1]}
+            reason = str(error).split("\n")[-1].strip()[:200]
+        shown = ", ".join(f"--{name} is {now}, there it is {then}" for name, (now, then) in differing.items())
+        raise ValueError(f"the checkpoint is of another architecture: {shown or reason}")
 
     def discriminator_losses(
         self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor

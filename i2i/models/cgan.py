@@ -47,6 +47,7 @@ class CGAN(GanModel):
             suits_batch = self.discriminator == "dcgan" and self.gan_mode != "wgangp"
             return self.norm_D or ("batch" if suits_batch else "none")
 
+    layouts = ("classes",)
     defaults = {
         "dataset_mode": "classes",
         "out_channels": 1,

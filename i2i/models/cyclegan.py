@@ -39,6 +39,7 @@ class CycleGAN(GanModel):
             parse_formula(self.identity)
 
     defaults = {"dataset_mode": "unaligned"}
+    layouts = ("unaligned", "aligned")
     plateau_loss = "cycle_A"
     reference_names = {
         "G_A": "generator_a_to_b",

@@ -38,6 +38,7 @@ class Pix2Pix(GanModel):
                 object.__setattr__(self, "lambda_L1", None)
 
     defaults = {"dataset_mode": "aligned"}
+    layouts = ("aligned",)
     reference_names = {"G": "generator", "D": "discriminator"}
 
     def __init__(self, config: Config, spec: DataSpec) -> None:

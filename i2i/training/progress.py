@@ -38,4 +38,4 @@ class ProgressBar:
             print(f"epoch {progress.epoch}, {progress.images} images, {speed}: {shown}", file=sys.stderr, flush=True)
         else:
             self._bar.set_description_str(f"epoch {progress.epoch}", refresh=False)
-            self._bar.set_postfix_str(f"data {data_share:.0%}, {shown}")
+            self._bar.set_postfix_str(f"{speed}, {shown}")

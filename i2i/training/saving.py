@@ -20,7 +20,7 @@ class Diverged(RuntimeError):
 
 
 class Saver:
-    """Writes `latest.pt` and `epoch_<N>.pt` into `folder`, of the latter the `keep` last written; nothing for None."""
+    """Writes `latest.pt` and `epoch_<N>.pt` into `folder`, of the latter the `keep` last; nothing for None."""
 
     seconds = 600.0  # between saves, at most
 
@@ -42,14 +42,14 @@ class Saver:
             self._check_finite(state)
             if self.folder is not None:
                 checkpoint.save(state, self.folder / "latest.pt")
-                self._drop_replaced()
+                if state["step"]:
+                    self._drop_replaced()
             self._saved_at, self._saved_step = time.monotonic(), state["step"]
         if epoch is not None and self.folder is not None:
             checkpoint.save_as_well(self.folder / "latest.pt", self.folder / f"epoch_{epoch}.pt")
-            epochs = epoch_checkpoints(self.folder)
-            by_age = sorted(epochs, key=lambda number: (epochs[number].stat().st_mtime_ns, number))
-            for number in by_age[: max(len(by_age) - self.keep, 0)]:
-                epochs[number].unlink()
+            epochs = list(epoch_checkpoints(self.folder).values())
+            for path in epochs[: max(len(epochs) - self.keep, 0)]:
+                path.unlink()
 
     def _drop_replaced(self) -> None:
         # What --overwrite has put aside is let go of when there is something in its place.

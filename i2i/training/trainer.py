@@ -144,7 +144,8 @@ class Trainer:
 
         Raises:
             Diverged: when a loss or a weight is not finite; what was saved before stays.
-            ImageError: for a file that cannot be used; all steps before it are saved.
+            ImageError: for a file that cannot be used; all steps before it are saved, unless it is met in the middle
+                of a step over several batches.
         """
         total = self.config.epochs * len(self.stream)
         try:
