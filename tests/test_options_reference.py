@@ -45,7 +45,7 @@ SAME: Cases = [
     *((f"--init_type {name}", "init_type", name) for name in ("normal", "xavier", "kaiming", "orthogonal")),
     ("--init_gain 0.1", "init_gain", 0.1),
     ("--no_dropout", "dropout", False),
-    *((f"--dataset_mode {name}", "dataset_mode", name) for name in ("unaligned", "aligned", "single")),
+    *((f"--dataset_mode {name}", "dataset_mode", name) for name in ("unaligned", "aligned")),
     ("--direction BtoA", "direction", "BtoA"),
     ("--serial_batches", "serial_batches", True),
     ("--num_threads 0", "num_threads", 0),
