@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -24,7 +21,6 @@ from i2i.networks import (
     build_generator,
     initialize,
 )
-from i2i.random_state import isolated
 
 # What the weights were made for, whether or not their shapes tell: option -> attribute of the config.
 ARCHITECTURE = {
@@ -217,60 +213,3 @@ class GanModel(nn.Module):
             with torch.no_grad():
                 torch._foreach_clamp_min_([p for d in discriminators for p in d.parameters()], -limit)
                 torch._foreach_clamp_max_([p for d in discriminators for p in d.parameters()], limit)
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Dropout off and running statistics used, without a gradient; every submodule's mode is put back."""
-    with _modes_restored(module), torch.no_grad():
-        module.eval()
-        yield
-
-
-@contextmanager
-def image_statistics(module: nn.Module, seed: int) -> Iterator[None]:
-    """Dropout on, drawn from `seed`, and normalisation by the image's own statistics; nothing is left changed.
-
-    How the reference translates unless it is given `--eval`; its running statistics move on the way, ours do not.
-    """
-    tracking = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
-    device = next(module.parameters()).device
-    with _modes_restored(module), torch.no_grad(), isolated(device):
-        torch.manual_seed(seed)
-        module.train()
-        for norm in tracking:
-            norm.track_running_stats = False  # type: ignore[assignment]
-        try:
-            yield
-        finally:
-            for norm in tracking:
-                norm.track_running_stats = True  # type: ignore[assignment]
-
-
-@contextmanager
-def _modes_restored(module: nn.Module) -> Iterator[None]:
-    modes = [(m, m.training) for m in module.modules()]
-    try:
-        yield
-    finally:
-        for submodule, training in modes:
-            submodule.training = training
-
-
-def generate(
-    generator: nn.Module, images: Tensor, paths: Sequence[str], seed: int, running_statistics: bool = False
-) -> Tensor:
-    """The generator's output without a gradient, image by image where dropout or BatchNorm would tie them together.
-
-    The seed of an image's dropout comes from `seed` and its file name, so that it is the same in any batch.
-    """
-    tied = any(isinstance(m, nn.Dropout | nn.modules.batchnorm._BatchNorm) for m in generator.modules())
-    if running_statistics or not tied:
-        with evaluation_mode(generator):
-            return generator(images)
-    outputs = []
-    names = [Path(path).name for path in paths] or [""] * len(images)
-    for image, name in zip(images.split(1), names, strict=True):
-        with image_statistics(generator, zlib.crc32(f"{seed}:{name}".encode())):
-            outputs.append(generator(image))
-    return torch.cat(outputs)

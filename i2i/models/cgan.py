@@ -10,7 +10,8 @@ from torch import Tensor
 
 from i2i.config import check_choice, check_range, option, with_default
 from i2i.data.batch import Batch, DataSpec
-from i2i.models.base import AdversarialConfig, GanModel, Phase, Player, evaluation_mode
+from i2i.models.base import AdversarialConfig, GanModel, Phase, Player
+from i2i.models.generation import evaluation_mode
 from i2i.networks import CLASS_DISCRIMINATORS, CLASS_GENERATORS, NORMS, initialize
 
 SHOWN_CLASSES, SHOWN_IMAGES = 16, 8

@@ -11,7 +11,8 @@ from torch import Tensor
 from i2i.config import check_range, option
 from i2i.data.batch import Batch, DataSpec
 from i2i.losses import Distance, ReplayPool, parse_formula
-from i2i.models.base import GanModel, Phase, Player, TranslationConfig, generate
+from i2i.models.base import GanModel, Phase, Player, TranslationConfig
+from i2i.models.generation import generate
 
 
 class CycleGAN(GanModel):
