@@ -1,0 +1,65 @@
+"""What the pixel values of a domain mean: their kind, their range, and the way to [-1, 1] and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FULL_RANGE = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
+
+
+class Domain(NamedTuple):
+    """One image of a sample: its channels, how files hold it, and which values go to -1 and to 1.
+
+    `kind` is uint8, uint16 or float32; `labels`, a map of class indices that becomes one channel a class; or
+    `lightness` and `chroma`, the L and the ab of CIE Lab (with ranges of their own, and no file).
+    """
+
+    channels: int = 3
+    kind: str = "uint8"
+    low: float = 0.0
+    high: float = 255.0
+
+    @property
+    def is_labels(self) -> bool:
+        """Whether it holds classes, which are neither interpolated nor changed in colour."""
+        return self.kind == "labels"
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether a PNG of 8 bits holds all that there is."""
+        return self.kind == "uint8" and self.channels in (1, 3, 4) and (self.low, self.high) == FULL_RANGE["uint8"]
+
+    def of_kind(self, kind: str) -> Domain | None:
+        """The same for files of another kind, where files of 8 and 16 bits are mixed; None if no range is known."""
+        if kind == self.kind or self.kind not in FULL_RANGE or (self.low, self.high) != FULL_RANGE[self.kind]:
+            return self
+        return Domain(self.channels, kind, *FULL_RANGE[kind]) if kind in FULL_RANGE else None
+
+    def to_tensor(self, pixels: np.ndarray) -> Tensor:
+        """Pixels (H, W, C), or class indices (H, W), as (C, H, W): uint8 where [0, 255] is the range, else in [-1, 1].
+
+        Values outside the range are clipped; a class index outside the classes belongs to none of them.
+        """
+        if self.is_labels:
+            classes = np.arange(self.channels)
+            return torch.from_numpy((pixels.reshape(*pixels.shape[:2], 1) == classes).astype(np.uint8) * 255).permute(
+                2, 0, 1
+            )
+        if pixels.dtype == np.uint8 and (self.low, self.high) == FULL_RANGE["uint8"]:
+            return torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
+        unit = (pixels.astype(np.float32) - self.low) * (2 / (self.high - self.low)) - 1
+        return torch.from_numpy(np.clip(unit, -1, 1, dtype=np.float32)).permute(2, 0, 1)
+
+
+def merged(images: Sequence[Tensor]) -> Tensor:
+    """Images (C, H, W) as one, channel after channel: uint8 if they all are, else float in [-1, 1]."""
+    if len(images) == 1:
+        return images[0]
+    if any(image.dtype != torch.uint8 for image in images):
+        images = [image.float().div(127.5).sub(1) if image.dtype == torch.uint8 else image for image in images]
+    return torch.cat(list(images))

@@ -1,0 +1,125 @@
+"""TIFF files: through Pillow where it gives the pixels exactly, else by tifffile."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import operator
+import struct
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import TiffImagePlugin
+
+from i2i.data.reading_channels import Info, UnfitError, kind_of, known_kind, upright
+
+MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BITS, SAMPLES, FORMAT, ORIENTATION = 258, 277, 339, 274  # tags
+# All tags without which the pixels would be others: sizes, bits, compression, what lies where.
+NEEDED = {256, 257, BITS, 259, 262, 266, 273, ORIENTATION, SAMPLES, 278, 279, 284, 317, *range(322, 326), 338, FORMAT}
+PILLOW_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
+UNSIGNED = 1
+MINISWHITE = 0
+# none, LZW, JPEG, deflate (old and new), PackBits, JPEG 2000, LERC, LZMA, Zstandard, WebP: those whose decoders take
+# damaged data without a crash. Fax compression, whose decoder does not, is left to Pillow.
+COMPRESSIONS = {1, 5, 7, 8, 32773, 32946, 34712, 34887, 34925, 50000, 50001}
+
+
+def exact_in_pillow(content: bytes, bits: Collection[int] = range(9)) -> TiffImagePlugin.TiffImageFile | None:
+    """The file as Pillow opens it, if that gives all it holds: one page of unsigned values of so many `bits`."""
+    try:
+        image = TiffImagePlugin.TiffImageFile(io.BytesIO(content))
+        tags = image.tag_v2
+        exact = (
+            image.mode in PILLOW_MODES
+            and set(tags.get(BITS, (1,))) <= set(bits)
+            and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
+            and tags.get(SAMPLES, 1) == len(image.getbands())
+            and image.n_frames == 1
+        )
+    except Exception:  # it is damaged, or of a kind that Pillow does not know: tifffile has the last word
+        return None
+    return image if exact else None
+
+
+@cache
+def _tifffile() -> Any:
+    import tifffile
+
+    # It writes a line about every oddity of every file that it reads, epoch after epoch.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    return tifffile
+
+
+class TiffFile:
+    """A TIFF file of any depth, with any number of channels and pages of full size."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.file = _tifffile().TiffFile(io.BytesIO(content))
+        everything = list(self.file.pages)
+        # An overview or a mask of another page is none that could be a channel.
+        self.pages = [page for page in everything if not page.subfiletype & 0b101]
+        if not self.pages or self._directory(everything[-1])[1] != 0:
+            raise ValueError("pages of it are missing")
+        self.page: Any = self.pages[0]
+
+    @property
+    def orientation(self) -> int:
+        """How the image is to be turned, 1 to 8."""
+        return int(self.page.tags.valueof(ORIENTATION, 1))
+
+    @property
+    def info(self) -> Info:
+        """What the header says. Raises UnfitError for a kind of TIFF file that is not read."""
+        page = self.page
+        if page.dtype is None:
+            raise UnfitError(f"holds values of {page.bitspersample} bits, of a type that is not known")
+        if page.compression not in COMPRESSIONS:
+            raise UnfitError(f"is compressed in a way that is not read ({page.compression!s}); use LZW or deflate")
+        if page.imagedepth != 1:
+            raise UnfitError(f"has pages of {page.imagedepth} slices; save them as channels or as files")
+        # A damaged file may have a list of numbers in place of one.
+        width, height, channels = map(operator.index, (page.imagewidth, page.imagelength, page.samplesperpixel))
+        size = (height, width) if self.orientation > 4 else (width, height)
+        return Info(*size, channels, kind_of(page.dtype), f"{page.dtype} x {channels}", "TIFF", len(self.pages))
+
+    def pixels(self, at_least: tuple[int, int] | None = None, pages: int = 1) -> np.ndarray:
+        """The first `pages` pages, one after the other as channels: (H, W, C) uint8, uint16 or float32."""
+        if any(page.shaped != self.page.shaped or page.dtype != self.page.dtype for page in self.pages[:pages]):
+            raise UnfitError("has pages that differ in size or type; --pages first takes the first")
+        return np.concatenate([known_kind(self._stored(page)) for page in self.pages[:pages]], axis=2)
+
+    def labels(self) -> np.ndarray:
+        """The first page as stored, with 0 as black: (H, W, C)."""
+        return self._stored(self.page)
+
+    def _stored(self, page: Any) -> np.ndarray:
+        self._check(page)
+        planes = page.asarray().reshape(page.shaped)[:, 0]  # (separate channels, H, W, interleaved channels)
+        if page.photometric == MINISWHITE and planes.dtype.kind == "u":
+            planes = 2**page.bitspersample - 1 - planes
+        return upright(np.moveaxis(planes, 0, 2).reshape(*planes.shape[1:3], -1), self.orientation)
+
+    def _check(self, page: Any) -> None:
+        """Raises ValueError where tifffile would guess what a damaged tag says, or show missing parts as zeros."""
+        codes, _ = self._directory(page)
+        if any(code in NEEDED and code not in page.tags for code in codes):
+            raise ValueError("a tag is damaged")
+        if not len(page.dataoffsets) == len(page.databytecounts) == math.prod(page.chunked):
+            raise ValueError("parts of it are missing")
+
+    def _directory(self, page: Any) -> tuple[list[int], int]:
+        """The codes of a page's tags, readable or not, and where the next page is said to be, 0 if there is none."""
+        layout = self.file.tiff
+        (count,) = struct.unpack_from(layout.tagnoformat, self.content, page.offset)
+        first = page.offset + layout.tagnosize
+        end = first + count * layout.tagsize
+        codes = [
+            struct.unpack_from(f"{layout.byteorder}H", self.content, entry)[0]
+            for entry in range(first, end, layout.tagsize)
+        ]
+        return codes, struct.unpack_from(layout.offsetformat, self.content, end)[0]
