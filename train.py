@@ -11,7 +11,7 @@ from options.train_options import TrainOptions
 def train(options: TrainOptions) -> None:
     device = resolve_device(options.run.device)
     seed_everything(options.run.seed, options.train.deterministic)
-    dataset = build_dataset(options.data, options.run.seed)
+    dataset = build_dataset(options.data.for_device(device.type), options.run.seed)
     model = build_model(options.model_name, options.model, dataset.spec).to(device)
     stream = BatchStream(dataset, options.data.batch_size, options.run.seed, device)
     trainer = Trainer(

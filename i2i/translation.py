@@ -16,8 +16,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from i2i.config import check_choice, check_range, option
-from i2i.data import DataConfig, ImageDataset, ImageError, Sample, build_dataset, collate, samples_in_order
+from i2i.data import (
+    DataConfig,
+    DataSpec,
+    ImageDataset,
+    ImageError,
+    Sample,
+    build_dataset,
+    collate,
+    samples_in_order,
+)
+from i2i.data.display import displayed
+from i2i.data.domain import Domain
 from i2i.data.folder import common_stem, has_images
+from i2i.data.listing import condition_folder
+from i2i.data.writing import write_image
 from i2i.translator import Translator
 from i2i.visuals import ResultsPage
 from i2i.visuals.images import labelled_grid, save_png, to_pil
@@ -51,6 +64,10 @@ class TestConfig:
         check_range("num_per_class", self.num_per_class, 1)
 
 
+# By label: what is shown of an image, the image itself, and whose files can hold it if a PNG of 8 bits cannot.
+Pictures = dict[str, tuple[Tensor, Tensor, Domain | None]]
+
+
 class Labels(NamedTuple):
     """What the files of an input, of its translation and of the truth are called."""
 
@@ -65,20 +82,32 @@ REFERENCE_LABELS = Labels("real", "fake", "truth")  # of the reference's `--mode
 def input_dataset(config: DataConfig) -> ImageDataset:
     """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
 
-    Of an unaligned layout that is the domain from which `config.direction` leads.
+    Of an unaligned layout that is the domain from which `config.direction` leads; of pairs the second may be missing.
 
     Raises:
         ValueError: if there are none; says what was looked for.
     """
-    root = Path(config.dataroot)
-    single = dataclasses.replace(config, dataset_mode="single")
+    first = config.direction[0]
+    given = config.dataroot_A if first == "A" else config.dataroot_B
+    root = Path(given or config.dataroot)
     if config.dataset_mode == "unaligned":
-        folder = root / f"{config.phase}{config.direction[0]}"
-        if folder.is_dir():
-            return build_dataset(dataclasses.replace(single, dataroot=str(folder)))
-    elif (root / config.phase).is_dir():
-        return build_dataset(config)
-    return build_dataset(single if has_images(root, recursive=False) else config)
+        return build_dataset(
+            dataclasses.replace(config, dataset_mode="single", dataroot=str(_one_domain(root, config)))
+        )
+    special = config.conditions or config.derive != "none" or given
+    folders = (root / config.phase).is_dir() or condition_folder(root, config.phase, first) is not None
+    if root.is_dir() and not special and not folders and has_images(root, recursive=False):
+        return build_dataset(dataclasses.replace(config, dataset_mode="single"))
+    return build_dataset(config, needs_b=False)
+
+
+def _one_domain(root: Path, config: DataConfig) -> Path:
+    """Where the images of the domain lie from which `config.direction` leads."""
+    name = f"{config.phase}{config.direction[0]}"
+    folders = (root / name, root / config.phase)
+    return next(
+        (f for f in folders if f.is_dir()), root if has_images(root, recursive=False) or root.is_file() else folders[0]
+    )
 
 
 def translate_dataset(
@@ -90,21 +119,18 @@ def translate_dataset(
         ImageError: for a file that cannot be used, unless the data set skips those.
     """
     labels = labels or Labels()
-    root = dataset.root if dataset.config.dataset_mode == "single" else dataset.root / dataset.config.phase
-    names = common_stem(dataset.files, root)
+    names = common_stem(dataset.files, dataset.root)
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     there = {name for name in names if config.skip_existing and (images / f"{name}_{labels.target}.png").is_file()}
     wanted = [index for index, name in enumerate(names) if name not in there]
     page, count = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}"), 0
     for name in (name for name in names if name in there):
-        found = {label: images / f"{name}_{label}.png" for label in labels}
-        page.add(name, {label: path.relative_to(folder) for label, path in found.items() if path.is_file()})
+        files = {label: images / f"{name}_{label}.png" for label in labels}
+        page.add(name, {label: path.relative_to(folder) for label, path in files.items() if path.is_file()})
     with tqdm(total=len(names), initial=len(there), unit="image", file=sys.stderr) as bar:
         for indices, samples in _same_sized(dataset, wanted):
-            shown = _pictures(translator, samples, config.pictures, labels)
-            for row, index in enumerate(indices):
-                pictures = {label: batch[row] for label, batch in shown.items()}
+            for index, pictures in zip(indices, _pictures(translator, samples, config.pictures, labels), strict=True):
                 page.add(names[index], _write(images, names[index], pictures))
             bar.update(len(indices))
             count += len(indices)
@@ -112,17 +138,40 @@ def translate_dataset(
     return count
 
 
-def _pictures(translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels) -> dict[str, Tensor]:
+def _pictures(translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels) -> list[Pictures]:
+    """Of each sample the pictures that are wanted, by label."""
     batch = collate(samples)
     assert not isinstance(batch, ImageError)  # they were told apart before
     batch = batch.to(translator.device)
     assert batch.a is not None  # every layout that is translated has it
     if wanted == "all" and labels != REFERENCE_LABELS:
-        return translator.visuals(batch.a, batch.b, batch.paths_a)
-    shown: dict[str, Tensor | None] = {labels.target: translator.translate(batch.a, batch.paths_a)}
-    if wanted != "fake":
-        shown = {labels.source: batch.a} | shown | {labels.truth: batch.b}
-    return {label: images for label, images in shown.items() if images is not None}
+        results = translator.visuals(batch.a, batch.b, batch.paths_a)
+    else:
+        fake = translator.translate(batch.a, batch.paths_a)
+        found = {labels.source: batch.a, labels.target: fake, labels.truth: batch.b}
+        results = {label: images for label, images in found.items() if images is not None}
+    spec = translator.model.spec
+    shown = displayed(results, *spec.domains)
+    kept = [labels.target] if wanted == "fake" else list(results)
+    return [
+        {label: (shown[label][row], results[label][row], _file_domain(spec, label, sample.kind)) for label in kept}
+        for row, sample in enumerate(samples)
+    ]
+
+
+def _file_domain(spec: DataSpec, label: str, kind: str) -> Domain | None:
+    """Of what domain a result's own file is; None where its picture says it all, or there are no files of its kind.
+
+    Where both domains of the run hold files of one kind, a result is of the kind of its input.
+    """
+    a, b = spec.domains
+    own, other = (a, b) if label.endswith("_A") or label == "real" else (b, a)
+    domain = own[0]
+    if len(own) > 1 or domain.kind in ("lightness", "chroma"):
+        return None
+    if domain.kind == other[0].kind:
+        domain = domain.of_kind(kind) or domain
+    return None if domain.is_picture else domain
 
 
 def _same_sized(dataset: ImageDataset, indices: Sequence[int]) -> Iterator[tuple[list[int], list[Sample]]]:
@@ -143,13 +192,14 @@ def _same_sized(dataset: ImageDataset, indices: Sequence[int]) -> Iterator[tuple
         yield held, samples
 
 
-def _write(folder: Path, name: str, pictures: dict[str, Tensor]) -> dict[str, str]:
-    """Save pictures as `<name>_<label>.png`; gives their paths relative to the page."""
+def _write(folder: Path, name: str, pictures: Pictures) -> dict[str, str]:
+    """Save pictures as `<name>_<label>.png`, and beside them what these cannot hold; gives the paths for the page."""
     written = {}
-    for label, image in pictures.items():
-        path = folder / f"{name}_{label}.png"
+    for label, (shown, values, domain) in pictures.items():
+        path = folder / f"{name}_{label}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_png(to_pil(image), path)
+        if domain is None or write_image(values, path, domain).suffix != ".png":
+            save_png(to_pil(shown), path.with_name(f"{path.name}.png"))
         written[label] = f"{folder.name}/{name}_{label}.png"
     return written
 
@@ -190,7 +240,8 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
     Raises:
         ValueError: for a label outside the model's classes.
     """
-    classes, count = translator.model.spec.classes, config.num_per_class
+    spec, count = translator.model.spec, config.num_per_class
+    classes = spec.classes
     chosen = chosen_classes(config.labels, classes)
     folders = dict(zip(chosen, _folder_names([classes[label] for label in chosen], chosen), strict=True))
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -202,7 +253,10 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
             images = translator.generate(torch.full((len(seeds),), label), seeds[0]).cpu()
             names = [f"{folders[label]}/seed{seed}" for seed in seeds]
             links = [
-                _write(folder / "images", name, {"fake": i})["fake"] for name, i in zip(names, images, strict=True)
+                _write(folder / "images", name, {"fake": (i, i, _file_domain(spec, "fake", spec.domains[1][0].kind))})[
+                    "fake"
+                ]
+                for name, i in zip(names, images, strict=True)
             ]
             page.add(f"class {classes[label]}", {f"seed {s}": link for s, link in zip(seeds, links, strict=True)})
             grid += [(label, image) for image in images[: max(0, GRID_COLUMNS - start)]]

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from i2i import reference_weights
 from i2i.data import Batch, DataSpec
 from i2i.data.batch import normalise
-from i2i.data.folder import upright_eight_bit
+from i2i.data.derive import derivation
+from i2i.data.display import displayed
+from i2i.data.domain import Domain
+from i2i.data.reading import pil_pixels
+from i2i.data.writing import denormalise
 from i2i.models import MODELS, GanModel, build_model
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import checkpoint_path, resolve_device
 from i2i.training import checkpoint
-from i2i.visuals.images import to_uint8
 
 log = logging.getLogger(__name__)
 
@@ -96,20 +98,45 @@ class Translator:
     def __call__(self, image: AnyImage) -> AnyImage:
         """Translate one image; what comes back is of the kind and the size of what went in.
 
-        Takes a Pillow image, a uint8 array (H, W) or (H, W, C), or a tensor (C, H, W), uint8 or
-        float in [-1, 1].
+        Takes a Pillow image, an array (H, W) or (H, W, C) of the numbers that the files of the domain hold (uint8,
+        uint16, or floats in the range that the run was given), or a tensor (C, H, W), uint8 or float in [-1, 1].
+        Where the run translates to label maps, the classes come back, and colours for a colorization.
 
         Raises:
-            ValueError: if an array or a tensor is of another type, or has other channels than the model takes.
+            ValueError: if it has other channels than the model takes, or floats have no known range.
         """
-        channels = self.model.spec.in_channels if self.target == "b" else self.model.spec.out_channels
-        pixels = _as_tensor(image, channels)
-        result = self.translate(pixels[None].to(self.device))[0]
         if isinstance(image, Tensor):
-            return result.to(image.device)
-        array = to_uint8(result).permute(1, 2, 0).cpu().numpy()
-        array = array[:, :, 0] if array.shape[2] == 1 else array
-        return Image.fromarray(array) if isinstance(image, Image.Image) else array
+            return self.translate(self._checked(normalise(image))[None])[0].to(image.device)
+        source, target = self._domains()
+        pixels = _pixels(image, source)
+        domain = source.of_kind(pixels.dtype.name)
+        if domain is None:
+            raise ValueError(
+                f"the model takes {source.kind}, this array holds {pixels.dtype}; give a tensor in [-1, 1]"
+            )
+        batch = self._checked(normalise(domain.to_tensor(pixels)))[None]
+        result = self.translate(batch)
+        if target.kind == "chroma":
+            result, target = displayed({"real": batch, "fake": result.cpu()}, [source], [target])["fake"], Domain()
+        if target.kind == source.kind and isinstance(image, np.ndarray):
+            target = target.of_kind(domain.kind) or target
+        array = denormalise(result[0], target)
+        array = array[:, :, 0] if array.shape[2:] == (1,) else array
+        return array if isinstance(image, np.ndarray) else Image.fromarray(array)
+
+    def _domains(self) -> tuple[Domain, Domain]:
+        a, b = self.model.spec.domains
+        source, target = (a, b) if self.target == "b" else (b, a)
+        if len(source) > 1:
+            raise ValueError(f"the model's input are {len(source)} images; give their channels as one tensor (C, H, W)")
+        return source[0], target[0]
+
+    def _checked(self, image: Tensor) -> Tensor:
+        channels = self.model.spec.in_channels if self.target == "b" else self.model.spec.out_channels
+        if image.ndim != 3 or image.shape[0] != channels:
+            shape = tuple(image.shape)
+            raise ValueError(f"the model takes images of {channels} channels, this one has the shape {shape}")
+        return image.to(self.device)
 
     def translate(self, images: Tensor, paths: tuple[str, ...] = ()) -> Tensor:
         """Translate a batch (N, C, H, W) in [-1, 1]; `paths` name the seeds of the images' dropout."""
@@ -132,18 +159,14 @@ class Translator:
         return self.model.translate(Batch(label=labels.to(self.device)), seed=seed)
 
 
-def _as_tensor(image: AnyImage, channels: int) -> Tensor:
+def _pixels(image: Image.Image | np.ndarray, domain: Domain) -> np.ndarray:
+    """(H, W, C) numbers of `domain`, or (H, W) class indices."""
+    if domain.is_labels:
+        return np.asarray(image)
     if isinstance(image, Image.Image):
-        image = np.asarray(upright_eight_bit(image, channels))
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8:
-            raise ValueError(f"arrays hold uint8, this one {image.dtype}; give floats in [-1, 1] as a tensor (C, H, W)")
-        array = image[:, :, None] if image.ndim == 2 else image
-        image = torch.from_numpy(array.copy()).permute(2, 0, 1)
-    image = normalise(image)
-    if image.ndim != 3 or image.shape[0] != channels:
-        raise ValueError(f"the model takes images of {channels} channels, this one has the shape {tuple(image.shape)}")
-    return image
+        image = pil_pixels(image, 3 if domain.kind == "lightness" else domain.channels)
+    pixels = image[:, :, None] if image.ndim == 2 else image
+    return derivation("colorization", 1, Domain()).input(pixels) if domain.kind == "lightness" else pixels
 
 
 def load_model(state: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, ema: bool = True) -> GanModel:
@@ -155,9 +178,7 @@ def load_model(state: Mapping[str, Any], overrides: Mapping[str, Any] | None = N
     options = state["options"] | dict(overrides or {})
     config = MODELS[options["model"]].Config
     own = {field.name: options[field.name] for field in dataclasses.fields(config) if field.name in options}
-    spec = state["spec"]
-    size, classes = tuple(spec["image_size"]), tuple(spec["classes"])
-    model = build_model(options["model"], config(**own), DataSpec(**spec | {"image_size": size, "classes": classes}))
+    model = build_model(options["model"], config(**own), DataSpec.from_dict(state["spec"]))
     model.load_checkpoint(state["model"], state["options"])
     if ema and state["ema"] is not None:
         model.load_state_dict(state["ema"]["weights"], strict=False)

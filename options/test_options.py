@@ -17,8 +17,14 @@ from i2i.translator import Translator, load_model
 from options.base_options import BaseOptions
 from options.retired import IGNORED
 
-STORED = ("model", "direction", "dataset_mode", "crop_size")  # what a test takes over from its run, besides the model's
-HIDDEN = ("in_channels", "out_channels", "flip", "serial_batches", "max_dataset_size")  # decided by the model, or fixed
+ENDS = ("in_channels", "out_channels", "in_classes", "out_classes", "in_range", "out_range")
+DOMAINS = (*ENDS, "conditions", "condition_channels", "condition_classes")
+READING = ("derive", "derive_scale", "alpha", "pages", "max_pixels")
+# What a test takes over from its run, besides the model's.
+STORED = ("model", "direction", "dataset_mode", "crop_size", *DOMAINS, *READING)
+# Decided by the model, or fixed.
+TRAINING = ("augment", "augment_preset", "augment_color", "augment_file", "cache", "cache_limit", "cache_dir")
+HIDDEN = (*DOMAINS, *TRAINING, "flip", "serial_batches", "max_dataset_size")
 
 
 class TestOptions(BaseOptions):
@@ -38,6 +44,7 @@ class TestOptions(BaseOptions):
         "preprocess": "none",
         "load_size": None,
         "flip": False,
+        "augment_preset": "none",
         "serial_batches": True,
         "batch_size": 8,
     }
@@ -54,7 +61,7 @@ class TestOptions(BaseOptions):
 
     def shown_defaults(self) -> dict[str, str | None]:
         hidden = [*HIDDEN, *(field.name for field in dataclasses.fields(self.config_class))]
-        return dict.fromkeys(hidden) | dict.fromkeys(STORED, "the run's") | {"load_size": "the crop_size"}
+        return dict.fromkeys(STORED, "the run's") | dict.fromkeys(hidden) | {"load_size": "the crop_size"}
 
     def add_commands(self, parser: OptionParser) -> None:
         super().add_commands(parser)
@@ -120,17 +127,20 @@ class TestOptions(BaseOptions):
         return Translator(model, target="a" if self.opposite else "b", **common)
 
     def images(self, translator: Translator) -> DataConfig:
-        """What to translate, with the channels that the model takes."""
-        ends = (translator.model.spec.in_channels, translator.model.spec.out_channels)
-        first, second = ends if translator.target == "b" else ends[::-1]
-        return dataclasses.replace(
-            self.data,
-            dataroot=self.test.input or self.data.dataroot,
-            dataset_mode="single" if self.test.input else self.data.dataset_mode,
-            max_dataset_size=self.test.num_test or self.data.max_dataset_size,
-            in_channels=first,
-            out_channels=second,
-        )
+        """What to translate, read as the model takes it."""
+        data = dataclasses.replace(self.data, max_dataset_size=self.test.num_test or self.data.max_dataset_size)
+        if self.checkpoint is None:
+            spec = translator.model.spec
+            data = dataclasses.replace(data, in_channels=spec.in_channels, out_channels=spec.out_channels)
+        elif self.opposite:
+            data = data.swapped()
+        if self.test.input and data.conditions:
+            raise ValueError(
+                "--input is one image, the run takes several: lay them out below --dataroot as for training"
+            )
+        if self.test.input:
+            data = dataclasses.replace(data, dataroot=self.test.input, dataset_mode="single")
+        return data
 
     @property
     def generates(self) -> bool:

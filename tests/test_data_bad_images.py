@@ -1,6 +1,5 @@
 """Files that cannot be used, and worker processes that are interrupted or die."""
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -44,12 +43,42 @@ def test_a_bad_file_ends_the_run_in_one_line(half_bad: Path, workers: int) -> No
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_file_is_replaced_by_the_next(half_bad: Path, workers: int, caplog: pytest.LogCaptureFixture) -> None:
     following = stream(half_bad, num_threads=workers, on_bad_image="skip")
-    with caplog.at_level(logging.WARNING):
-        epochs = [numbers(following().a) + numbers(following().a) for _ in range(3)]
+    epochs = [numbers(following().a) + numbers(following().a) for _ in range(3)]
     assert epochs == [[0, 1, 4, 4, 4, 5, 6, 0]] * 3
-    reported = [record.message for record in caplog.records]
-    assert sorted(Path(message.split()[1]).name for message in reported) == ["2.png", "3.png", "7.png"]
-    assert not any("--on_bad_image" in message for message in reported)
+
+
+def test_bad_files_are_listed_at_the_end_of_an_epoch(half_bad: Path, caplog: pytest.LogCaptureFixture) -> None:
+    following = stream(half_bad, on_bad_image="skip")
+    following()
+    assert not caplog.records
+    for _ in range(3):
+        following()
+    first, second = (record.message for record in caplog.records)
+    heading, *lines = first.split("\n")
+    assert heading == "epoch 1: 3 of 8 images could not be used:"
+    assert [Path(line.split()[0]).name for line in lines] == ["2.png", "3.png", "7.png"]
+    assert "--on_bad_image" not in first
+    assert second == "epoch 2: 3 of 8 images could not be used"
+
+
+def test_bad_files_are_counted_in_the_epoch_that_met_them(half_bad: Path, caplog: pytest.LogCaptureFixture) -> None:
+    following = stream(half_bad, batch_size=6, on_bad_image="skip")
+    for _ in range(3):  # the second batch begins with images 6 and 7 and goes on with the next epoch's 0 to 3
+        following()
+    assert [record.message.split("\n")[0] for record in caplog.records] == [
+        "epoch 1: 3 of 8 images could not be used:",
+        "epoch 2: 3 of 8 images could not be used",
+    ]
+
+
+def test_a_long_list_of_bad_files_is_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    numbered(tmp_path, 1)
+    for number in range(1, 30):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+    stream(tmp_path, batch_size=30, on_bad_image="skip")()
+    lines = caplog.records[0].message.split("\n")
+    assert lines[0] == "epoch 1: 29 of 30 images could not be used:"
+    assert len(lines) == 22 and lines[-1] == "  and 9 more"
 
 
 @pytest.mark.parametrize(("choice", "advice"), [("error", True), ("skip", False)])
@@ -67,11 +96,9 @@ def test_odd_widths_and_small_images_are_skipped_too(tmp_path: Path) -> None:
     data = dataset(tmp_path, "aligned", preprocess="crop", crop_size=(8,), on_bad_image="skip", serial_batches=True)
     batch = BatchStream(data, 4)()
     assert [Path(path).name for path in batch.paths_a] == ["0.png", "3.png", "3.png", "3.png"]
-    assert [message.split(" pixels")[0].split(": the")[0] for message in batch.skipped] == [
-        f"{tmp_path / 'train' / '1.png'} is 15",
-        str(tmp_path / "train" / "2.png"),
-        str(tmp_path / "train" / "2.png"),
-    ]
+    odd, small = f"{tmp_path / 'train' / '1.png'} is 15", str(tmp_path / "train" / "2.png")
+    reasons = [[message.split(" pixels")[0].split(": the")[0] for message in skipped] for skipped in batch.skipped]
+    assert reasons == [[], [odd, small], [small], []]
 
 
 def test_a_bad_partner_takes_its_pair_along(tmp_path: Path) -> None:
@@ -117,7 +144,8 @@ def test_workers_leave_signals_to_the_group_to_the_main_process(tmp_path: Path) 
     numbered(tmp_path, 30)
     before = set(workers())
     following = stream(tmp_path, num_threads=2)
-    following()
+    for _ in range(2):  # one of each
+        following()
     own = set(workers()) - before
     assert len(own) == 2 and all(os.getpgid(pid) != os.getpgrp() for pid in own)
     following.seek(0)

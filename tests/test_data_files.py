@@ -95,13 +95,12 @@ def test_names_keep_the_subfolders() -> None:
 
 
 def test_a_missing_folder_is_answered_with_what_is_there(tmp_path: Path) -> None:
-    numbered(tmp_path / "trainA", 1)
-    numbered(tmp_path / "trainB", 1)
+    numbered(tmp_path / "testA", 1)
+    numbered(tmp_path / "testB", 1)
     with pytest.raises(ValueError) as caught:
         dataset(tmp_path, "aligned")
     assert str(caught.value) == (
-        f"--dataset_mode aligned: no images in {tmp_path}/train (which does not exist; {tmp_path} holds trainA/, "
-        "trainB/; --dataset_mode unaligned would fit)"
+        f"--dataset_mode aligned: no images in {tmp_path}/train (which does not exist; {tmp_path} holds testA/, testB/)"
     )
 
 
@@ -125,8 +124,8 @@ def test_the_message_names_the_mode_that_fits(tmp_path: Path, mode: str, layout:
 
 
 def test_a_folder_without_images_is_answered_with_its_contents(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"train/{number}.npy" for number in range(20)))
-    with pytest.raises(ValueError, match=r"train \(which holds .*0\.npy.*, \.\.\.; .* holds train/\)"):
+    touch(tmp_path, *(f"train/{number}.txt" for number in range(20)))
+    with pytest.raises(ValueError, match=r"train \(which holds .*0\.txt.*, \.\.\.; .* holds train/\)"):
         dataset(tmp_path, "aligned")
     with pytest.raises(ValueError, match=r"which holds train/\)"):
         dataset(tmp_path, "single")

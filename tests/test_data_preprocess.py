@@ -9,13 +9,21 @@ import torch
 from PIL import Image
 
 from i2i.data import DataConfig, ImageDataset, ImageError, Key, Sample
-from i2i.data.transforms import Preprocess
+from i2i.data.transforms import Preprocess, resized
 from tests.pictures import coordinates, dataset, noise, save
 
 
 def preprocess(array: np.ndarray, choice: str, load: Any = (1, 1), crop: Any = (1, 1), seed: int = 0) -> np.ndarray:
-    (image,) = Preprocess(choice, load, crop, flip=False)(Image.fromarray(array), seed)
-    return image.permute(1, 2, 0).numpy()
+    chosen = Preprocess(choice, load, crop, flip=False)
+    size = chosen.target(array.shape[1::-1])  # type: ignore[arg-type]
+    return chosen.window(size, np.random.default_rng(seed)).cut(resized(array, size))
+
+
+def assert_pillows(found: np.ndarray, array: np.ndarray, size: tuple[int, int]) -> None:
+    """Both round after each of two passes, Pillow with a little less precision."""
+    expected = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BICUBIC))
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= 1 and difference.mean() < 0.05
 
 
 def load(data: ImageDataset, item: int = 0, epoch: int = 0) -> Sample:
@@ -30,8 +38,29 @@ def channels_last(image: torch.Tensor | None) -> np.ndarray:
 @pytest.mark.parametrize("size", [(20, 20), (31, 17), (96, 64), (40, 30)])
 def test_resizing_gives_the_pixels_of_pillow(size: tuple[int, int]) -> None:
     array = noise(40, 30)
-    expected = np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(preprocess(array, "resize_and_crop", size, size), expected)
+    assert_pillows(preprocess(array, "resize_and_crop", size, size), array, size)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_every_kind_and_count_of_channels_is_resized_as_pillow_does(channels: int, kind: Any) -> None:
+    top = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[kind]
+    array = (np.random.default_rng(0).random((31, 45, channels)) * top).astype(kind)
+    found = resized(array, (20, 24))
+    assert found.dtype == kind and found.shape == (24, 20, channels)
+    for channel in range(channels):
+        plane = Image.fromarray(array[:, :, channel].astype(np.float32))
+        expected = np.asarray(plane.resize((20, 24), Image.Resampling.BICUBIC)).clip(
+            0, None if kind is np.float32 else top
+        )
+        assert np.abs(found[:, :, channel] - expected).max() <= (1e-4 if kind is np.float32 else 2)
+
+
+@pytest.mark.parametrize("size", [(20, 12), (101, 91), (1, 1), (40, 30)])
+def test_labels_are_resized_without_mixing_as_pillow_does(size: tuple[int, int]) -> None:
+    labels = np.random.default_rng(0).integers(0, 35, (30, 40)).astype(np.uint8)
+    expected = np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
+    np.testing.assert_array_equal(resized(labels, size, nearest=True), expected)
 
 
 def test_shrinking_averages_instead_of_picking() -> None:
@@ -56,8 +85,7 @@ def test_scale_width_follows_the_rule_of_the_reference(
     size: Any, load_size: Any, crop_size: Any, expected: Any
 ) -> None:
     array = noise(*size)
-    resized = np.asarray(Image.fromarray(array).resize(expected, Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(preprocess(array, "scale_width", load_size, crop_size), resized)
+    assert_pillows(preprocess(array, "scale_width", load_size, crop_size), array, expected)
     cropped = preprocess(array, "scale_width_and_crop", load_size, crop_size)
     assert cropped.shape == (crop_size[1], crop_size[0], 3)
 
@@ -157,7 +185,15 @@ def test_an_image_smaller_than_the_crop_is_named(tmp_path: Path) -> None:
         ({"direction": "ab"}, ["--direction 'ab'", "AtoB, BtoA"]),
         ({"dataset_mode": "pairs"}, ["--dataset_mode 'pairs'", "aligned, unaligned, single, classes"]),
         ({"on_bad_image": "warn"}, ["--on_bad_image 'warn'", "error, skip"]),
-        ({"in_channels": 2}, ["--in_channels 2", "1 (grey), 3 (RGB) or 4 (RGBA)"]),
+        ({"in_channels": 0}, ["--in_channels 0", "at least 1"]),
+        ({"condition_channels": (3, 1)}, ["--condition_channels 3 1", "one number for each of the --conditions"]),
+        ({"conditions": ("x",)}, ["--conditions", "--dataset_mode aligned"]),
+        ({"in_range": (1.0, 0.0)}, ["--in_range 1 0", "a larger one"]),
+        ({"out_range": (1.0,)}, ["--out_range 1"]),
+        ({"derive": "magic"}, ["--derive 'magic'", "colorization, grey, edges"]),
+        ({"derive": "grey", "in_classes": 3}, ["--derive grey", "label maps"]),
+        ({"augment": "gpu", "augment_file": "x.yaml"}, ["--augment_file", "--augment cpu"]),
+        ({"cache": "all"}, ["--cache 'all'", "ram, disk"]),
         ({"out_channels": 0}, ["--out_channels 0"]),
         ({"load_size": (1, 2, 3)}, ["--load_size 1 2 3", "one positive number, or width and height"]),
         ({"crop_size": (0,)}, ["--crop_size 0"]),

@@ -12,7 +12,7 @@ import torch
 
 from i2i.data import Batch, BatchStream, ImageError, Sample, collate, sample_batch
 from i2i.data.batch import normalise
-from i2i.data.loader import EndlessOrder
+from i2i.data.order import EndlessOrder
 from tests.pictures import dataset, equal, noise, numbered, numbers, save
 
 RANDOM: dict[str, Any] = {"preprocess": "resize_and_crop", "load_size": (12, 10), "crop_size": (8,), "flip": True}

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "networks": {"config"},
     "losses": {"config"},
     "data": {"config"},
+    "check": {"config", "data"},
     "visuals": {"config"},
     "random_state": set[str](),
     "models": {"config", "random_state", "data", "networks", "losses"},
@@ -26,7 +27,17 @@ MAY_IMPORT = {
     "reference_layout": {"networks"},
     "reference_weights": {"networks", "reference_layout"},
 }
-HEAVY = {"matplotlib", "kornia", "albumentations", "visdom", "torchvision"}
+HEAVY = {
+    "matplotlib",
+    "kornia",
+    "albumentations",
+    "visdom",
+    "torchvision",
+    "cv2",
+    "tifffile",
+    "webdataset",
+    "imagehash",
+}
 FILES = sorted((ROOT / "i2i").rglob("*.py"))
 
 

@@ -23,12 +23,12 @@ __all__ = [
 ]
 
 
-def build_dataset(config: DataConfig, seed: int = 0) -> ImageDataset:
-    """The data set that `config.dataset_mode` names.
+def build_dataset(config: DataConfig, seed: int = 0, needs_b: bool = True) -> ImageDataset:
+    """The data set that `config.dataset_mode` names; without `needs_b` the b of pairs may be missing.
 
     Raises:
         ValueError: if the folder is missing, empty or of another layout.
     """
-    if not config.dataroot:
+    if not (config.dataroot or config.dataroot_A or config.dataroot_B):
         raise ValueError("--dataroot is missing: the folder that holds the images")
-    return DATASETS[config.dataset_mode](config, seed)
+    return DATASETS[config.dataset_mode](config, seed, needs_b)

@@ -7,12 +7,14 @@ import math
 import zlib
 from pathlib import Path
 
+import natsort
 import numpy as np
-from PIL import Image
 
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
-from i2i.data.folder import MODES, class_folders, describe, list_images, open_image
+from i2i.data.domain import Domain
+from i2i.data.folder import class_folders, describe, list_images
+from i2i.data.listing import Columns
 
 IDX_PREFIX = {"train": "train", "test": "t10k", "val": "t10k"}
 
@@ -22,25 +24,40 @@ class ClassDataset(ImageDataset):
     its label file; images are domain b, the class index is the label.
     """
 
+    output_name = "B"
     images: np.ndarray | None = None
     labels: np.ndarray
 
-    def scan(self) -> None:
-        self.files = []
-        self.idx_file = find_idx(self.root, self.config.phase, "images", 3)
-        if self.idx_file is not None:
-            self._read_idx(self.idx_file)
+    def scan(self) -> Columns:
+        idx_file = None if self.config.dataroot_B else find_idx(self.root, self.config.phase, "images", 3)
+        table = self.table()
+        if table is not None:
+            files, names = self._labelled_rows(table)
+        elif idx_file is not None:
+            files, names = self._read_idx(idx_file)
         else:
-            self._list_folders()
+            files, names = self._list_folders()
+        self.classes = names
         limit = self.config.max_dataset_size
+        groups = [] if table is None else table.groups
         if limit is not None and limit < len(self.labels):
             # The first of every class, not of the first class alone.
-            order = np.argsort(_rank_in_class(self.labels), kind="stable")[:limit]
-            self.labels = self.labels[order]
-            self.files = [self.files[i] for i in order] if self.files else []
+            order, groups = np.argsort(_rank_in_class(self.labels), kind="stable")[:limit], []
+            self.labels, files = self.labels[order], [files[i] for i in order]
             self.images = None if self.images is None else self.images[order]
+        return Columns({"B": files}, groups=groups)
 
-    def _read_idx(self, path: Path) -> None:
+    def _labelled_rows(self, table: Columns) -> tuple[list[str | None], tuple[str, ...]]:
+        column = next((name for name in ("B", "image", "A") if table.column(name)), "B")
+        rows = table.complete([column], self.config.dataroot)
+        if rows.labels is None:
+            raise ValueError(f"--dataset_mode classes: {self.config.dataroot} has no labels, in a column `label`")
+        names = rows.classes or natsort.natsorted(set(rows.labels))
+        index = {name: number for number, name in enumerate(names)}
+        self.labels = np.array([index[label] for label in rows.labels], np.int64)
+        return rows.files[column], tuple(names)
+
+    def _read_idx(self, path: Path) -> tuple[list[str | None], tuple[str, ...]]:
         labels = find_idx(self.root, self.config.phase, "labels", 1)
         if labels is None:
             expected = path.name.replace("images", "labels").replace("idx3", "idx1")
@@ -48,9 +65,10 @@ class ClassDataset(ImageDataset):
         self.images, self.labels = read_idx(path, 3), read_idx(labels, 1).astype(np.int64)
         if len(self.images) != len(self.labels):
             raise ValueError(f"{path} holds {len(self.images)} images, {labels} {len(self.labels)} labels")
-        self.classes = tuple(str(label) for label in range(int(self.labels.max()) + 1))
+        names = tuple(str(label) for label in range(int(self.labels.max()) + 1))
+        return [f"{path} (image {number})" for number in range(len(self.images))], names
 
-    def _list_folders(self) -> None:
+    def _list_folders(self) -> tuple[list[str | None], tuple[str, ...]]:
         folder, names = class_folders(self.root, self.config.phase)
         if not names:
             there = describe(folder, self.root, self.config.phase, self.config.dataset_mode)
@@ -59,23 +77,21 @@ class ClassDataset(ImageDataset):
                 f"--dataset_mode classes: no class folders with images in {folder}, and no file {idx} ({there})"
             )
         files = [list_images(folder / name) for name in names]
-        self.classes = tuple(names)
-        self.files = [path for paths in files for path in paths]
         self.labels = np.repeat(np.arange(len(names)), [len(paths) for paths in files])
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        return [path for paths in files for path in paths], tuple(names)
 
     def load(self, key: Key) -> Sample:
-        channels = self.config.out_channels
+        path, (domain,) = self.files[key.item], self.domains[1]
+        b = self.image(path, domain, key, "B")
+        return Sample(b=b.tensor, label=int(self.labels[key.item]), path_b=path, changes_b=b.changes)
+
+    def _all_files(self) -> list[str]:
+        return super()._all_files() if self.images is None else []
+
+    def read(self, path: str, domain: Domain, key: Key) -> np.ndarray:
         if self.images is None:
-            path = self.files[key.item]
-            image = open_image(path, channels)
-        else:
-            path = f"{self.idx_file} (image {key.item})"
-            image = Image.fromarray(self.images[key.item]).convert(MODES[channels])
-        (b,) = self.prepare(image, path, key, 0)
-        return Sample(b=b, label=int(self.labels[key.item]), path_b=path)
+            return super().read(path, domain, key)
+        return self.pipeline.prepared(self.images[key.item][:, :, None].copy(), domain.channels)
 
 
 def _idx_prefix(phase: str) -> str:

@@ -1,41 +1,77 @@
-"""What every data layout shares: its files, seeded samples, and the answer to a bad file."""
+"""What every data layout shares: its files, what they hold, seeded samples, and the answer to a bad file."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from torch import Tensor
 
 from i2i.data.batch import DataSpec, ImageError, Key, Sample
-from i2i.data.folder import describe, list_images, open_image
-from i2i.data.transforms import Preprocess
+from i2i.data.derive import Derivation, derivation
+from i2i.data.domain import FULL_RANGE, Domain
+from i2i.data.folder import describe, list_images
+from i2i.data.listing import Columns, is_manifest, read_manifest, shown_files
+from i2i.data.pipeline import Pipeline, held_by
 
 if TYPE_CHECKING:
     from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
 
+log = logging.getLogger(__name__)
+
+
+class View(NamedTuple):
+    """An image (C, H, W) as a sample has it, what is left to the device to do to it, and the kind of its file."""
+
+    tensor: Tensor
+    changes: Tensor | None
+    kind: str
+
 
 class ImageDataset(torch.utils.data.Dataset):
-    """A data set asked by `Key`; a layout lists its files in `scan` and puts a sample together in `load`."""
+    """A data set asked by `Key`; a layout lists its files in `scan` and puts a sample together in `load`.
+
+    Without `needs_b` the images of b may be missing, as they are where a translation is wanted. `inputs` are the files
+    of a, a list for each condition; `outputs` those of b; `files` those that name the samples.
+    """
 
     classes: tuple[str, ...] = ()
-    files: list[str]
+    colored = "both"  # whose colours `--augment_color auto` changes
+    input_names: tuple[str, ...] = ()
+    output_name: str | None = None
+    root: Path  # what the names of results are relative to
 
-    def __init__(self, config: DataConfig, seed: int = 0) -> None:
-        self.config, self.seed = config, seed
+    def __init__(self, config: DataConfig, seed: int = 0, needs_b: bool = True) -> None:
+        self.config, self.seed, self.needs_b = config, seed, needs_b
         self.root = Path(config.dataroot)
-        self.preprocess = Preprocess(config.preprocess, config.load_size, config.crop_size, config.flip)  # type: ignore[arg-type]
-        self.scan()
+        self.columns = self.scan()
+        if unmatched := self.columns.unmatched:
+            log.warning("%d files have no partner and are left out: %s", len(unmatched), shown_files(unmatched))
+        columns: dict[str, list[str]] = self.columns.files  # type: ignore[assignment]
+        self.inputs = [columns[name] for name in self.input_names]
+        self.outputs = [] if self.output_name is None else columns[self.output_name]
+        self.files = self.inputs[0] if self.inputs else self.outputs
+        self.pipeline = Pipeline(config, seed, self.colored if config.derive == "none" else "none", self._all_files())
 
-    def scan(self) -> None:
-        """Find the files below `root`. Raises ValueError, saying what is there instead, if there are none."""
+    def scan(self) -> Columns:
+        """List the files, and say in `input_names` and `output_name` which columns are the images of a and of b.
+
+        Raises:
+            ValueError: if there are none; says what is there instead.
+        """
         raise NotImplementedError
 
     def load(self, key: Key) -> Sample:
         """Read and prepare one sample. Raises ImageError for a file that cannot be used."""
         raise NotImplementedError
+
+    def _all_files(self) -> list[str]:
+        return list(dict.fromkeys(path for files in (*self.inputs, self.outputs) for path in files))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -50,32 +86,86 @@ class ImageDataset(torch.utils.data.Dataset):
 
     @property
     def spec(self) -> DataSpec:
-        """What the model is told about this data."""
-        config = self.config
-        return DataSpec(config.in_channels, config.out_channels, config.crop_size, self.classes)  # type: ignore[arg-type]
+        """What the model is told about this data.
 
-    def images_in(self, folder: Path) -> list[str]:
+        Raises:
+            ValueError: if files hold floats, and no option says of which range.
+        """
+        a, b = self.domains
+        in_channels, out_channels = (sum(domain.channels for domain in domains) for domains in (a, b))
+        width, height = self.config.crop_size
+        return DataSpec(in_channels, out_channels, (width, height), self.classes, a, b)
+
+    @cached_property
+    def derivation(self) -> Derivation | None:
+        """How pairs are made of single images, if `--derive` says so."""
+        config = self.config
+        if config.derive == "none":
+            return None
+        return derivation(config.derive, config.derive_scale, self._domain("out", config.out_channels, 0, self.files))
+
+    def derivation_of(self, pixels: np.ndarray, path: str) -> Derivation:
+        """`derivation` for pixels of a file, which may have another depth than the first."""
+        assert self.derivation is not None
+        return dataclasses.replace(self.derivation, image=held_by(pixels, self.derivation.image, path))
+
+    @cached_property
+    def domains(self) -> tuple[tuple[Domain, ...], tuple[Domain, ...]]:
+        """What the images of a, one for each condition, and those of b hold."""
+        config = self.config
+        if self.derivation is not None:
+            a, b = self.derivation.domains()
+            return (a,), (b,)
+        files = self.inputs or [[]] * len(config.inputs)
+        inputs = [self._domain("in", *held, paths) for held, paths in zip(config.inputs, files, strict=True)]
+        return tuple(inputs), (self._domain("out", config.out_channels, config.out_classes, self.outputs),)
+
+    def _domain(self, end: str, channels: int, classes: int, paths: list[str]) -> Domain:
+        if classes:
+            return Domain(classes, "labels", 0, classes - 1)
+        given = self.config.in_range if end == "in" else self.config.out_range
+        kind = self._kind(paths[0]) if paths else "uint8"
+        if given is None and kind not in FULL_RANGE:
+            raise ValueError(
+                f"{paths[0]} holds {kind}: give --{end}_range LOW HIGH, the values that become black and white "
+                f"(python -m i2i.check {self.config.dataroot} shows those of the files)"
+            )
+        low, high = given or FULL_RANGE[kind]
+        return Domain(channels, kind, low, high)
+
+    def _kind(self, path: str) -> str:
+        try:
+            return self.pipeline.reader.info(path).kind
+        except ImageError:
+            return "uint8"  # what is wrong with the file is said when it is loaded
+
+    def image(self, path: str, domain: Domain, key: Key, name: str) -> View:
+        """An image by itself, with a crop and changes of its own; `name` is its domain, A or B."""
+        pipeline = self.pipeline
+        (image,) = pipeline.cut([self.read(path, domain, key)], [domain], path, key, name)
+        if self.derivation is not None:
+            image = self.derivation_of(image, path).input(image)
+        changes = pipeline.changes(key, name, name)
+        return View(pipeline.tensor([image], [domain], changes, path), pipeline.for_device(changes), image.dtype.name)
+
+    def read(self, path: str, domain: Domain, key: Key) -> np.ndarray:
+        """The resized pixels of a file."""
+        channels = domain.channels if self.derivation is None else self.derivation.input_channels
+        return self.pipeline.picture(path, channels, domain.is_labels)
+
+    def table(self) -> Columns | None:
+        """The rows of a manifest or of shards, if `--dataroot` is one of these."""
+        from i2i.data import shards
+
+        if is_manifest(self.config.dataroot):
+            return read_manifest(self.root, self.config.phase)
+        return shards.columns(self.config.dataroot) if shards.is_shards(self.config.dataroot) else None
+
+    def images_in(self, folder: Path) -> list[str | None]:
         """At most `--max_dataset_size` images below `folder`. Raises ValueError if there are none."""
         config = self.config
         found = list_images(folder, config.max_dataset_size)
         if not found:
             there = describe(folder, self.root, config.phase, config.dataset_mode)
             raise ValueError(f"--dataset_mode {config.dataset_mode}: no images in {folder} ({there})")
-        return found
-
-    def random(self, key: Key, purpose: int) -> np.random.Generator:
-        """A generator that depends on the seed, the key and the purpose alone, whatever process asks."""
-        return np.random.default_rng((self.seed, key.epoch, key.item, purpose))
-
-    def read(self, path: str, channels: int, key: Key, purpose: int) -> torch.Tensor:
-        """One image file through the preprocessing, with its own random crop and flip."""
-        return self.prepare(open_image(path, channels), path, key, purpose)[0]
-
-    def prepare(
-        self, image: Image.Image, path: str, key: Key, purpose: int, partner: Image.Image | None = None
-    ) -> tuple[torch.Tensor, ...]:
-        """Preprocess an opened image and its partner; an ImageError names `path`."""
-        try:
-            return self.preprocess(image, int(self.random(key, purpose).integers(2**31)), partner)
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from None
+        return list(found)

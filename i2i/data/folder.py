@@ -1,4 +1,4 @@
-"""Finding and reading image files."""
+"""Finding image files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import natsort
-import numpy as np
-from PIL import Image, ImageOps
 
-from i2i.data.batch import ImageError
-
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# Pillow registers these only to identify or to hand them to other programs.
-UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+from i2i.data.files import SEPARATOR, suffix
+from i2i.data.reading import readable_extensions
 
 
-def image_extensions() -> frozenset[str]:
-    """The file extensions, lower case with the dot, that Pillow can read."""
-    formats = Image.registered_extensions()
-    return frozenset(ext for ext, name in formats.items() if name in Image.OPEN and name not in UNREADABLE)
+def is_image(path: str) -> bool:
+    """Whether the name of a file says that it is an image."""
+    return suffix(path) in readable_extensions()
 
 
 def list_images(folder: str | Path, limit: int | None = None) -> list[str]:
@@ -36,7 +30,7 @@ def has_images(folder: str | Path, recursive: bool = True) -> bool:
 
 
 def _walk(folder: str | Path, recursive: bool = True) -> Iterator[str]:
-    extensions = image_extensions()
+    extensions = readable_extensions()
     seen: set[str] = set()  # a link may lead back to where it lies
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
@@ -98,47 +92,12 @@ def _subfolders(folder: Path) -> list[str]:
     return natsort.natsorted(name for name in names if has_images(folder / name))
 
 
-def open_image(path: str | Path, channels: int) -> Image.Image:
-    """Read one image, upright, with 1 (grey), 3 (RGB) or 4 (RGBA) channels of 8 bits.
-
-    Raises:
-        ImageError: if the file is missing, truncated or no image, or has pixels of 32 bits.
-    """
-    try:
-        with Image.open(path) as image:
-            return upright_eight_bit(image, channels)
-    except Exception as error:  # there is hardly a type that Pillow's readers do not raise on a damaged file
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = reason.split("\n")[0].replace(f" {str(path)!r}", "")
-        raise ImageError(f"{path} cannot be read as an image ({reason})") from None
-
-
-def upright_eight_bit(image: Image.Image, channels: int) -> Image.Image:
-    """An opened image turned as its EXIF data says, with 1 (grey), 3 (RGB) or 4 (RGBA) channels of 8 bits.
-
-    Raises:
-        ValueError: for pixels of 32 bits, whose range is not known.
-    """
-    upright = ImageOps.exif_transpose(image)
-    upright.format = image.format  # a copy forgets it, and what a pixel means depends on it
-    return _eight_bit(upright).convert(MODES[channels])
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """`image` in a mode that Pillow's `convert` takes to 8 bits without clipping and without a warning."""
-    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
-        raise ValueError("pixels of 32 bits have no fixed range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGBA") if isinstance(image.info.get("transparency"), bytes) else image
-
-
 def common_stem(paths: Sequence[str | Path], root: str | Path) -> list[str]:
     """The path of each file below `root` without its extension, made different where two would collide.
 
     Files that differ in their extension alone (or only in case, which some file systems ignore) keep it in their name.
     """
-    relative = [Path(os.path.relpath(path, root)) for path in paths]
+    relative = [Path(os.path.relpath(str(path).replace(f".tar{SEPARATOR}", os.sep), root)) for path in paths]
     stems = [path.with_suffix("").as_posix() for path in relative]
     counts: dict[str, int] = {}
     for stem in stems:

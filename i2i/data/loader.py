@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import logging
 import os
 import signal
@@ -10,17 +12,21 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from i2i.data.batch import Batch, ImageError, Key, Sample, collate
 from i2i.data.dataset import ImageDataset
+from i2i.data.domain import Domain
+from i2i.data.order import EndlessOrder
+from i2i.data.prefetch import Direct, Prefetcher, SideStream
 
 log = logging.getLogger(__name__)
-
+Domains = tuple[Sequence[Domain], Sequence[Domain]]
 
 MAX_SKIPPED = 100  # in a row: a folder full of bad files should stop, not crawl
+MAX_NAMED = 20  # unusable files at the end of an epoch
+MEASURED = 16  # samples from whose size that of the cache is estimated
 
 
 class UsableSamples(Dataset):
@@ -42,32 +48,36 @@ class UsableSamples(Dataset):
         return ImageError(f"{len(skipped)} unusable images in a row, the last one: {skipped[-1]}")
 
 
-class EndlessOrder(Sampler[Key]):
-    """Keys from sample number `start` on: a new seeded permutation for every epoch, without a break between epochs."""
+class UnusableImages:
+    """Lists, when an epoch of `length` samples is over, the files that could not be used in it; each once a run."""
 
-    def __init__(self, length: int, seed: int, shuffle: bool = True, start: int = 0) -> None:
-        self.length, self.seed, self.shuffle, self.start = length, seed, shuffle, start
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._epochs: dict[int, dict[str, None]] = {}
+        self._named: set[str] = set()
 
-    def __iter__(self) -> Iterator[Key]:
-        epoch, position = divmod(self.start, self.length)
-        while True:
-            order = self.order(epoch)
-            for index in order[position:]:
-                yield Key(epoch, index)
-            epoch, position = epoch + 1, 0
+    def add(self, messages: Sequence[str], position: int) -> None:
+        """Note what was wrong with files in place of sample number `position` of the run."""
+        if messages:
+            self._epochs.setdefault(position // self.length, {}).update(dict.fromkeys(messages))
 
-    def order(self, epoch: int) -> list[int]:
-        """The order of one epoch, 0-based."""
-        if not self.shuffle:
-            return list(range(self.length))
-        return np.random.default_rng((self.seed, epoch)).permutation(self.length).tolist()
+    def report(self, position: int) -> None:
+        """Log the epochs that end before sample number `position`."""
+        for epoch in [epoch for epoch in self._epochs if epoch < position // self.length]:
+            messages = self._epochs.pop(epoch)
+            new = [message for message in messages if message not in self._named]
+            self._named.update(new)
+            lines = new[:MAX_NAMED] + ([f"and {len(new) - MAX_NAMED:,} more"] if len(new) > MAX_NAMED else [])
+            text = f"epoch {epoch + 1}: {len(messages):,} of {self.length:,} images could not be used"
+            log.warning("%s", "\n  ".join([text + ":" * bool(lines), *lines]))
 
 
 class BatchStream:
     """Calling it gives the next batch on `device`; every batch is full, the last of an epoch runs into the next one.
 
-    `position` counts the samples handed out, which is all that has to be saved to go on exactly; `waited` sums the
-    seconds that calls have waited for data.
+    What is left to the device of the augmentation is done there. Of `ranks` processes that train together this is
+    number `rank`. `position` counts the samples handed out by all of them, which is all that has to be saved to go on
+    exactly; `waited` sums the seconds that calls have waited for data.
     """
 
     def __init__(
@@ -78,12 +88,16 @@ class BatchStream:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         position: int = 0,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.device, self.dtype = torch.device(device), dtype
+        self.rank, self.ranks = rank, ranks
         self.position, self.waited = position, 0.0
         self._batches: Iterator[Batch | ImageError] | None = None
-        self._reported: set[str] = set()
+        self._unusable = UnusableImages(len(dataset))
 
     def __len__(self) -> int:
         """Samples in an epoch."""
@@ -102,15 +116,16 @@ class BatchStream:
         """
         start = time.perf_counter()
         batch = self._next()
-        self._report(batch)
-        self.position += len(batch)
-        batch = batch.to(self.device, self.dtype)
+        for row, messages in enumerate(batch.skipped):
+            self._unusable.add(messages, self.position + self.rank + row * self.ranks)
+        self.position += len(batch) * self.ranks
+        self._unusable.report(self.position)
         self.waited += time.perf_counter() - start
         return batch
 
     def _next(self) -> Batch:
         if self._batches is None:
-            self._batches = iter(self._loader())
+            self._batches = self._start()
         try:
             batch = next(self._batches)
         except RuntimeError as error:
@@ -126,9 +141,17 @@ class BatchStream:
             raise batch
         return batch
 
+    def _start(self) -> Iterator[Batch | ImageError]:
+        _announce_cache(self.dataset)
+        # No method of this object: in a circle of references the workers would wait for the garbage collector.
+        work = functools.partial(_prepared, device=self.device, dtype=self.dtype, domains=self.dataset.domains)
+        transfer = SideStream(work, self.device) if self.device.type == "cuda" else Direct(work)
+        return Prefetcher(iter(self._loader()), transfer)
+
     def _loader(self) -> DataLoader:
-        config = self.dataset.config
-        order = EndlessOrder(len(self.dataset), self.seed, not config.serial_batches, self.position)
+        config, groups = self.dataset.config, self.dataset.columns.groups
+        shuffle = not config.serial_batches
+        order = EndlessOrder(len(self.dataset), self.seed, shuffle, self.position, self.rank, self.ranks, groups)
         return DataLoader(
             UsableSamples(self.dataset),
             self.batch_size,
@@ -138,11 +161,23 @@ class BatchStream:
             **_workers(config.num_threads),
         )
 
-    def _report(self, batch: Batch) -> None:
-        for message in batch.skipped:
-            if message not in self._reported:
-                self._reported.add(message)
-                log.warning("skipped: %s", message)
+
+def _prepared(batch: Batch, device: torch.device, dtype: torch.dtype, domains: Domains) -> Batch:
+    batch = batch.to(device, dtype)
+    if batch.changes_a is None and batch.changes_b is None:
+        return batch
+    from i2i.data.augment_device import augmented
+
+    return augmented(batch, domains)
+
+
+def _announce_cache(dataset: ImageDataset) -> None:
+    cache = dataset.pipeline.cache
+    if cache is None or cache.announced:
+        return
+    for index in range(0, len(dataset), -(-len(dataset) // MEASURED)):
+        dataset[Key(0, index)]  # which keeps its images: the sizes of a few tell that of all
+    cache.announce()
 
 
 def samples_in_order(dataset: ImageDataset, items: Sequence[int]) -> Iterator[tuple[int, Sample | ImageError]]:
@@ -155,16 +190,18 @@ def samples_in_order(dataset: ImageDataset, items: Sequence[int]) -> Iterator[tu
 def _workers(count: int) -> dict[str, Any]:
     # Its own generator: the loader's start must not move the global one, from which dropout draws.
     generator = torch.Generator().manual_seed(0)
-    return {"num_workers": count, "worker_init_fn": _leave_the_process_group, "generator": generator}
+    return {"num_workers": count, "worker_init_fn": _settle, "generator": generator}
 
 
-def _leave_the_process_group(worker: int) -> None:
+def _settle(worker: int) -> None:
     # A terminal's Ctrl-C goes to the whole group, and the main process needs its batches to finish the step. (To ignore
     # SIGTERM instead would make the interpreter hang at its exit, where it ends workers by SIGTERM.)
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     else:  # Windows, where only Ctrl-C reaches them
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A spawned process ends by taking its interpreter down, with a thread still sending batches: now and then an abort.
+    atexit.register(os._exit, 0)
 
 
 def sample_batch(dataset: ImageDataset, count: int = 4) -> Batch:

@@ -185,7 +185,7 @@ class GanModel(nn.Module):
             for name, attribute in ARCHITECTURE.items()
             if getattr(self.config, attribute, None) != getattr(stored, attribute, None)
         }
-        spec = {name: (value, options[name]) for name, value in self.spec._asdict().items() if name in options}
+        spec = {name: (value, options[name]) for name, value in self.spec.as_dict().items() if name in options}
         try:
             if not differing:
                 self.load_state_dict(weights)

@@ -17,7 +17,7 @@ def collect(trainer: Trainer) -> dict[str, Any]:
     """The content of a checkpoint."""
     return {
         "options": trainer.options,
-        "spec": trainer.model.spec._asdict(),
+        "spec": trainer.model.spec.as_dict(),
         "model": trainer.model.state_dict(),
         "ema": trainer.ema.state_dict() if trainer.ema is not None else None,
         "optimizers": {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()},

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from i2i.data import Batch, BatchStream, ImageError
+from i2i.data.display import displayed
 from i2i.models.base import GanModel, Phase
 from i2i.random_state import isolated
 from i2i.training import state
@@ -225,7 +226,8 @@ class Trainer:
         average = self.ema.applied() if self.ema is not None else nullcontext()
         with average, isolated(self.stream.device):
             pictures = self.model.visuals(self.samples)
-        self.boards.images(self.progress, {label: images.float().cpu() for label, images in pictures.items()})
+        shown = displayed(pictures, *self.model.spec.domains)
+        self.boards.images(self.progress, {label: images.float().cpu() for label, images in shown.items()})
 
     def save(self, epoch: int | None = None) -> None:
         """Write `latest.pt`, and `epoch_<epoch>.pt` too if that is given.

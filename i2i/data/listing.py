@@ -1,0 +1,158 @@
+"""Which files make up a data set: a table with a column for each image of a sample."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from i2i.data.files import SEPARATOR
+from i2i.data.folder import list_images
+
+MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+
+
+class Columns(NamedTuple):
+    """One row a sample: the files by column (None where a row has none), labels, and what had no partner.
+
+    `groups` are the numbers of rows that lie together in one file, for shards; `unmatched` are left out of the rows;
+    `classes` are all that labels may name, where that is known.
+    """
+
+    files: dict[str, list[str | None]]
+    labels: list[str] | None = None
+    groups: list[int] = []
+    unmatched: list[str] = []
+    classes: Sequence[str] = ()
+
+    def column(self, name: str) -> list[str | None] | None:
+        """The column called `name` in whatever case; None if there is none."""
+        return next((files for column, files in self.files.items() if column.casefold() == name.casefold()), None)
+
+    def complete(self, names: Sequence[str], where: str, limit: int | None = None) -> Columns:
+        """The rows that have a file in every column of `names`, and no other columns; `where` is named in errors.
+
+        Raises:
+            ValueError: if there is no such column, or no such row.
+        """
+        columns = {name: self.column(name) for name in names}
+        if missing := [name for name, files in columns.items() if files is None]:
+            raise ValueError(f"{where} has no column {missing[0]!r}, but: {', '.join(self.files)}")
+        table = list(zip(*columns.values(), strict=True))
+        kept = [row for row, files in enumerate(table) if None not in files][:limit]
+        if not kept:
+            raise ValueError(f"{where} has no row with a file for each of: {', '.join(names)}")
+        lone = [path for files in table if None in files for path in files if path is not None]
+        bounds = np.cumsum([0, *self.groups])
+        return Columns(
+            {name: [table[row][number] for row in kept] for number, name in enumerate(names)},
+            None if self.labels is None else [self.labels[row] for row in kept],
+            np.diff(np.searchsorted(kept, bounds)).tolist() if self.groups else [],
+            lone if len(names) > 1 else [],
+            self.classes,
+        )
+
+
+def is_manifest(dataroot: str) -> bool:
+    """Whether `dataroot` is a list of files in place of a folder."""
+    return dataroot.lower().endswith(MANIFESTS)
+
+
+def read_manifest(path: Path, phase: str) -> Columns:
+    """A CSV file with a header, or JSON lines: columns of files (a, b, edges ...), `label`, and `phase` or `split`.
+
+    Files are relative to the manifest's folder. Rows of another phase are left out where there is such a column.
+
+    Raises:
+        ValueError: if it cannot be read, or has no rows for the phase.
+    """
+    rows = _rows(path)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    split = next((name for name in names if name.casefold() in ("phase", "split")), None)
+    chosen = [row for row in rows if split is None or row.get(split) == phase]
+    if not chosen:
+        phases = sorted({str(row.get(split)) for row in rows if split is not None})
+        raise ValueError(f"{path} has no rows" + (f" of --phase {phase}, but of {', '.join(phases)}" if phases else ""))
+    label = next((name for name in names if name.casefold() in ("label", "class")), None)
+    files: dict[str, list[str | None]] = {
+        name: [str(path.parent / str(row[name])) if row.get(name) not in (None, "") else None for row in chosen]
+        for name in names
+        if name not in (split, label)
+    }
+    return Columns(files, None if label is None else [str(row.get(label, "")) for row in chosen])
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() in (".csv", ".tsv"):
+            header = text.split("\n", 1)[0]
+            delimiter = max("\t;,", key=header.count) if header else ","
+            rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+            return [{name.strip(): value for name, value in row.items() if name} for row in rows]
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise ValueError(f"--dataroot {path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise ValueError(f"--dataroot {path} cannot be read as a manifest ({error})") from None
+    if any(not isinstance(row, dict) for row in rows):
+        raise ValueError(f'--dataroot {path}: every line of JSON lines is an object such as {{"a": ..., "b": ...}}')
+    return rows
+
+
+def condition_folder(root: Path, phase: str, name: str) -> Path | None:
+    """The folder of the images called `name`: trainA, train_A, train/A, A/train or A, the first that is there."""
+    places = (root / f"{phase}{name}", root / f"{phase}_{name}", root / phase / name, root / name / phase, root / name)
+    return next((place for place in places if place.is_dir()), None)
+
+
+def paired(folders: Mapping[str, Path], limit: int | None = None) -> Columns:
+    """Rows of files that have one name, whatever their extensions, in every one of `folders`.
+
+    Raises:
+        ValueError: if a folder has no images, two with one name, or none that all of them have.
+    """
+    found = {name: _by_stem(folder) for name, folder in folders.items()}
+    common = set.intersection(*(set(files) for files in found.values()))
+    first = next(iter(found.values()))
+    stems = [stem for stem in first if stem in common][:limit]
+    if not stems:
+        shown = ", ".join(
+            f"{len(files)} images in {folders[name]} ({_example(files)})" for name, files in found.items()
+        )
+        raise ValueError(f"no image has a partner of the same name: {shown}; --dataset_mode unaligned needs no pairs")
+    unmatched = [path for files in found.values() for stem, path in files.items() if stem not in common]
+    return Columns({name: [files[stem] for stem in stems] for name, files in found.items()}, unmatched=unmatched)
+
+
+def _by_stem(folder: Path) -> dict[str, str]:
+    """The images below `folder` by their path without extension, in one spelling of accents."""
+    files: dict[str, str] = {}
+    for path in list_images(folder):
+        stem = unicodedata.normalize("NFC", os.path.splitext(os.path.relpath(path, folder))[0])
+        if stem in files:
+            raise ValueError(f"{files[stem]} and {path} have one name: pairs are found by it; move one of them away")
+        files[stem] = path
+    return files
+
+
+def _example(files: Mapping[str, str]) -> str:
+    names = [os.path.basename(path) for path in files.values()]
+    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "") or "none"
+
+
+def shown_files(files: Sequence[str], most: int = 10) -> str:
+    """The first of many files, and how many more there are."""
+    rest = len(files) - most
+    return ", ".join(files[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def common_folder(paths: Iterable[str]) -> Path:
+    """The innermost folder in which all of `paths` lie; members of tar files lie where these do."""
+    return Path(os.path.commonpath([os.path.dirname(os.path.abspath(path.split(SEPARATOR)[0])) for path in paths]))

@@ -1,0 +1,184 @@
+"""What is done to the images of a sample, from files to tensors; every random choice comes from seed and key alone."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from i2i.data.augment import AUGMENT_PRESETS, draw
+from i2i.data.batch import ImageError, Key
+from i2i.data.cache import build_cache
+from i2i.data.domain import Domain, merged
+from i2i.data.reading import Reader
+from i2i.data.reading_channels import to_channels
+from i2i.data.transforms import Preprocess, resized
+
+if TYPE_CHECKING:
+    from i2i.data.augment_cpu import UserPipeline
+    from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
+
+
+VOID = 255  # in a label map, by custom: no class
+
+
+class Purpose(enum.IntEnum):
+    """What a random number is for: each has a stream of its own."""
+
+    WINDOW_A = 0
+    WINDOW_B = 1
+    PAIRING = 2
+    GEOMETRY_A = 3
+    GEOMETRY_B = 4
+    COLOR_A = 5
+    COLOR_B = 6
+    USER_A = 7
+    USER_B = 8
+    DERIVATION = 9
+
+
+class Pipeline:
+    """Reading, resizing, cropping and augmenting as `config` says. Domains are called "A" and "B".
+
+    `colored` is whose colours `--augment_color auto` changes: none, in, out or both.
+    """
+
+    def __init__(self, config: DataConfig, seed: int, colored: str, files: Sequence[str]) -> None:
+        self.seed = seed
+        self.preset = config.augment_preset
+        self.on_device = config.augment == "gpu"
+        self.colored = colored if config.augment_color == "auto" else config.augment_color
+        self.reader = Reader(config.alpha, config.pages, config.max_pixels)
+        jitter = config.augment_preset != "none"
+        sizes = (config.load_size, config.crop_size)
+        self.preprocess = Preprocess(config.preprocess, *sizes, config.flip and jitter, jitter)  # type: ignore[arg-type]
+        self.user = _user_pipeline(config)
+        self.cache = build_cache(config, files)
+        self.recipe = f"{config.preprocess} {config.load_size} {config.crop_size} {config.alpha} {config.pages}"
+
+    def random(self, key: Key, purpose: Purpose) -> np.random.Generator:
+        """A generator that depends on the seed, the key and the purpose alone, whatever process asks."""
+        return np.random.default_rng((self.seed, key.epoch, key.item, purpose))
+
+    def picture(self, path: str, channels: int, labels: bool = False) -> np.ndarray:
+        """The pixels (H, W, C) of a file, or its class indices (H, W), resized."""
+
+        def make() -> np.ndarray:
+            if labels:
+                return self._resized(self.reader.labels(path), nearest=True)
+            return self._resized(self.reader.pixels(path, channels, self.preprocess.at_least))
+
+        return self._cached(path, "labels" if labels else str(channels), make)
+
+    def halves(self, path: str, channels: tuple[int, int]) -> list[np.ndarray]:
+        """The left and the right half of a file, each resized, with so many channels."""
+
+        def make() -> np.ndarray:
+            both = self.reader.pixels(path, max(channels), _doubled(self.preprocess.at_least))
+            if both.shape[1] % 2:
+                raise ImageError(
+                    f"{path} is {both.shape[1]} pixels wide: side-by-side pairs have an even width; two separate "
+                    "folders of images are --dataset_mode unaligned"
+                )
+            return np.concatenate([self._resized(half) for half in np.split(both, 2, axis=1)], axis=1)
+
+        left, right = np.split(self._cached(path, f"halves {max(channels)}", make), 2, axis=1)
+        return [
+            to_channels(half, count, self.reader.alpha) for half, count in zip((left, right), channels, strict=True)
+        ]
+
+    def prepared(self, pixels: np.ndarray, channels: int) -> np.ndarray:
+        """Pixels (H, W, C) that need no file, as `picture` gives them."""
+        return self._resized(to_channels(pixels, channels, self.reader.alpha))
+
+    def _cached(self, path: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        return make() if self.cache is None else self.cache.get(path, f"{self.recipe} {what}", make)
+
+    def _resized(self, pixels: np.ndarray, nearest: bool = False) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        return resized(pixels, self.preprocess.target((width, height)), nearest)
+
+    def cut(
+        self, pictures: Sequence[np.ndarray], domains: Sequence[Domain], path: str, key: Key, domain: str
+    ) -> list[np.ndarray]:
+        """One window of all `pictures`, through the user's pipeline if there is one.
+
+        Raises:
+            ImageError: if they differ in size or are smaller than the crop; names `path`.
+        """
+        sizes = [picture.shape[1::-1] for picture in pictures]
+        if len(set(sizes)) > 1:
+            shown = " and ".join(f"{width}x{height}" for width, height in dict.fromkeys(sizes))
+            raise ImageError(
+                f"{path}: the images of this sample are {shown}; --preprocess resize_and_crop makes them equal"
+            )
+        try:
+            window = self.preprocess.window(sizes[0], self.random(key, Purpose[f"WINDOW_{domain}"]))
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
+        cuts = [window.cut(picture) for picture in pictures]
+        if self.user is None:
+            return cuts
+        labels = [domain.is_labels for domain in domains]
+        try:
+            return self.user(cuts, labels, int(self.random(key, Purpose[f"USER_{domain}"]).integers(2**31)))
+        except ValueError as error:
+            raise ImageError(f"{path}: {error}") from None
+
+    def changes(self, key: Key, domain: str, geometry: str) -> np.ndarray | None:
+        """What the preset does to the images of `domain`, with the geometry of `geometry`'s; None for nothing."""
+        if self.user is not None or not AUGMENT_PRESETS[self.preset]:
+            return None
+        colors = self.colored in ("both", "in" if domain == "A" else "out")
+        return draw(
+            self.preset,
+            self.random(key, Purpose[f"GEOMETRY_{geometry}"]),
+            self.random(key, Purpose[f"COLOR_{domain}"]) if colors else None,
+        )
+
+    def tensor(
+        self, images: Sequence[np.ndarray], domains: Sequence[Domain], changes: np.ndarray | None, path: str
+    ) -> torch.Tensor:
+        """The images of one domain as one (C, H, W), changed unless the device will do that."""
+        tensors = []
+        for image, domain in zip(images, domains, strict=True):
+            actual = held_by(image, domain, path)
+            if domain.is_labels and (beyond := image[(image >= domain.channels) & (image != VOID)]).size:
+                raise ImageError(
+                    f"{path} has class {beyond[0]}, but there are {domain.channels} by --in_classes or --out_classes"
+                )
+            if changes is not None and not self.on_device:
+                from i2i.data.augment_cpu import augment
+
+                image = augment(image, changes, actual)
+            tensors.append(actual.to_tensor(image))
+        return merged(tensors)
+
+    def for_device(self, changes: np.ndarray | None) -> torch.Tensor | None:
+        """The changes that are left to the device."""
+        return torch.from_numpy(changes) if changes is not None and self.on_device else None
+
+
+def held_by(pixels: np.ndarray, domain: Domain, path: str) -> Domain:
+    """`domain` as this file has it. Raises ImageError for floats among files of 8 or 16 bits: of unknown range."""
+    actual = domain.of_kind(pixels.dtype.name)
+    if actual is None:
+        raise ImageError(
+            f"{path} holds {pixels.dtype} among files of {domain.kind}: --in_range or --out_range tells their range"
+        )
+    return actual
+
+
+def _user_pipeline(config: DataConfig) -> UserPipeline | None:
+    if config.augment_file is None:
+        return None
+    from i2i.data.augment_cpu import UserPipeline
+
+    return UserPipeline(config.augment_file)
+
+
+def _doubled(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    return None if size is None else (2 * size[0], size[1])

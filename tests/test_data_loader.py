@@ -1,0 +1,325 @@
+"""The same batches whatever the workers, the ranks, the cache and the device; and how they travel."""
+
+import itertools
+import multiprocessing
+import pickle
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from i2i.data import Batch, BatchStream, ImageError, Sample, collate
+from i2i.data.batch import normalise
+from i2i.data.order import MIXED, EndlessOrder
+from i2i.data.prefetch import Direct, Prefetcher, SideStream
+from tests.pictures import coordinates, dataset, equal, noise, numbered, numbers, save
+
+RANDOM: dict[str, Any] = {"preprocess": "resize_and_crop", "load_size": (12, 10), "crop_size": (8,), "flip": True}
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Seven pairs, side by side."""
+    for number in range(7):
+        save(tmp_path / "pairs" / "train" / f"{number}.png", noise(28, 11, seed=number))
+    return tmp_path / "pairs"
+
+
+def stream(
+    root: Path,
+    batch_size: int = 2,
+    *,
+    seed: int = 3,
+    device: str = "cpu",
+    rank: int = 0,
+    ranks: int = 1,
+    **options: Any,
+) -> BatchStream:
+    data = dataset(root, "aligned", seed, **(RANDOM | options))
+    return BatchStream(data, batch_size, seed, device, rank=rank, ranks=ranks)
+
+
+def images(batches: list[Batch]) -> list[tuple[str, bytes]]:
+    """File and pixels of every pair."""
+    found = []
+    for batch in batches:
+        assert batch.a is not None and batch.b is not None
+        for row, path in enumerate(batch.paths_a):
+            found.append((path, torch.cat([batch.a[row], batch.b[row]]).numpy().tobytes()))
+    return found
+
+
+@pytest.fixture(params=["none", "ram", "disk"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    return {"cache": request.param, "cache_dir": str(tmp_path / "kept")}
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker")
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+def test_workers_and_cache_change_nothing(pairs: Path, kept: dict[str, Any], workers: int) -> None:
+    plain, other = stream(pairs), stream(pairs, num_threads=workers, **kept)
+    for _ in range(8):  # over two epochs
+        assert equal(plain(), other())
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_share_one_order(pairs: Path, kept: dict[str, Any], ranks: int) -> None:
+    plain = stream(pairs, batch_size=1)
+    each = [stream(pairs, rank=rank, ranks=ranks, **kept) for rank in range(ranks)]
+    for _ in range(4):
+        together = [images([following()]) for following in each]
+        wanted = images([plain() for _ in range(2 * ranks)])
+        assert [together[place % ranks][place // ranks] for place in range(2 * ranks)] == wanted
+        assert {following.position for following in each} == {plain.position}
+
+
+@pytest.mark.parametrize(("workers", "ranks"), [(0, 1), (2, 1), (0, 3)])
+def test_a_stream_goes_on_in_mid_epoch(pairs: Path, kept: dict[str, Any], workers: int, ranks: int) -> None:
+    straight = stream(pairs, num_threads=workers, rank=ranks - 1, ranks=ranks, **kept)
+    batches = [straight() for _ in range(8)]
+    for done in (1, 5):
+        resumed = stream(pairs, num_threads=workers, rank=ranks - 1, ranks=ranks, **kept)
+        resumed.seek(done * 2 * ranks)
+        for batch in batches[done:]:
+            assert equal(resumed(), batch)
+
+
+def test_a_change_of_ranks_goes_on_with_the_same_order(pairs: Path) -> None:
+    plain = stream(pairs, batch_size=1)
+    wanted = images([plain() for _ in range(12)])
+    first = [stream(pairs, rank=rank, ranks=3) for rank in range(3)]
+    done = [images([following()]) for following in first]
+    then = stream(pairs, batch_size=6)
+    then.seek(first[0].position)
+    assert sorted(itertools.chain(*done, images([then()]))) == sorted(wanted)
+
+
+def test_workers_that_inherit_nothing_share_the_cache(pairs: Path, kept: dict[str, Any]) -> None:
+    alone = stream(pairs)
+    previous = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        together = stream(pairs, num_threads=2, **kept)
+        for _ in range(4):
+            assert equal(alone(), together())
+    finally:
+        multiprocessing.set_start_method(previous, force=True)
+
+
+def test_the_cache_is_announced_once(pairs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    following = stream(pairs, cache="ram", cache_limit=0.5)
+    following()
+    following.seek(0)
+    following()
+    (message,) = (record.message for record in caplog.records if record.name == "i2i.data.cache")
+    assert message.startswith("cache: 7 images, 0.00 GiB of at most 0.5 GiB in memory (")
+
+
+@pytest.mark.parametrize("groups", [[4, 4, 4], [1, 5, 3, 7, 2, 6, 4, 8, 1]])
+def test_groups_are_read_one_after_the_other(groups: list[int]) -> None:
+    order = EndlessOrder(sum(groups), seed=1, groups=groups)
+    owner = np.repeat(np.arange(len(groups)), groups)
+    orders = [order.order(epoch) for epoch in range(3)]
+    for indices in orders:
+        assert sorted(indices) == list(range(sum(groups)))
+        seen: list[int] = []
+        for index in indices:
+            if owner[index] not in seen:
+                seen.append(owner[index])
+            else:  # it has not been left for long
+                assert seen.index(owner[index]) // MIXED == (len(seen) - 1) // MIXED
+    assert len({tuple(indices) for indices in orders}) == 3
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_ranks_share_an_order_of_groups(ranks: int) -> None:
+    groups = [3, 4, 5, 2, 6]
+    whole = list(itertools.islice(EndlessOrder(20, 1, groups=groups), 60))
+    parts = [iter(EndlessOrder(20, 1, start=6, rank=rank, ranks=ranks, groups=groups)) for rank in range(ranks)]
+    assert [next(parts[place % ranks]) for place in range(54)] == whole[6:]
+
+
+def sample(dtype: type = np.uint8, channels: int = 3, **fields: Any) -> Sample:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, channels)).astype(dtype)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)
+    return Sample(a=image, path_a="a.png", **fields)
+
+
+def test_a_batch_has_all_that_its_samples_have() -> None:
+    changes = [torch.arange(4.0) + number for number in range(2)]
+    image = torch.arange(30, dtype=torch.uint8).view(1, 6, 5)
+    batch = collate(
+        [
+            sample(b=image, path_b="b.png", label=7, changes_a=changes[0], changes_b=-changes[0], kind="uint8"),
+            sample(b=image + 1, path_b="c.png", label=8, changes_a=changes[1], changes_b=-changes[1], kind="uint16"),
+        ]
+    )
+    assert isinstance(batch, Batch) and batch.a is not None and batch.b is not None
+    assert torch.equal(batch.a, torch.stack([sample().a] * 2))  # type: ignore[list-item]
+    assert torch.equal(batch.b, torch.stack([image, image + 1]))
+    assert torch.equal(batch.labels(), torch.tensor([7, 8]))
+    assert torch.equal(batch.changes_a, torch.stack(changes))  # type: ignore[arg-type]
+    assert torch.equal(batch.changes_b, -torch.stack(changes))  # type: ignore[arg-type]
+    assert (batch.paths_b, batch.kinds, batch.skipped) == (("b.png", "c.png"), ("uint8", "uint16"), ((), ()))
+
+
+def test_images_lie_in_a_batch_as_in_files() -> None:
+    batch = collate([sample(), sample()])
+    assert isinstance(batch, Batch) and batch.a is not None
+    assert batch.a.is_contiguous(memory_format=torch.channels_last) and not batch.a.is_contiguous()
+    moved = batch.to("cpu")
+    assert moved.a is not None and moved.a.is_contiguous()
+    assert torch.equal(moved.a, normalise(batch.a))
+
+
+def test_bytes_and_floats_meet_in_one_batch() -> None:
+    floats = Sample(a=torch.linspace(-1, 1, 90).view(3, 6, 5), path_a="f.tif")
+    batch = collate([sample(), floats])
+    assert isinstance(batch, Batch) and batch.a is not None
+    assert torch.equal(batch.a[0], normalise(sample().a))  # type: ignore[arg-type]
+    assert torch.equal(batch.a[1], floats.a)  # type: ignore[arg-type]
+    assert torch.equal(batch.to("cpu").a, batch.a)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 7])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_batch_passes_between_processes_in_one_piece(channels: int, dtype: type) -> None:
+    batch = collate([sample(dtype, channels, label=1, changes_a=torch.ones(3)) for _ in range(3)])
+    assert isinstance(batch, Batch)
+    copy = pickle.loads(pickle.dumps(batch))
+    assert {**vars(copy), **dict.fromkeys(batch.tensors())} == {**vars(batch), **dict.fromkeys(batch.tensors())}
+    for name, value in batch.tensors().items():
+        other = getattr(copy, name)
+        assert torch.equal(other, value) and (other.stride(), other.dtype) == (value.stride(), value.dtype)
+    assert len({value.untyped_storage().data_ptr() for value in copy.tensors().values()}) == 1
+    scattered = batch.to("cpu")
+    assert equal(pickle.loads(pickle.dumps(scattered)), scattered)
+
+
+def test_batches_of_workers_lie_in_shared_memory(tmp_path: Path) -> None:
+    numbered(tmp_path, 4)
+    loader = BatchStream(dataset(tmp_path, "single", num_threads=1, serial_batches=True), 4)._loader()
+    batch = next(iter(loader))
+    assert batch.a.is_shared() and numbers(batch.a) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("mode", ["aligned", "unaligned"])
+def test_the_device_does_what_a_worker_would(tmp_path: Path, mode: str) -> None:
+    smooth = np.stack([coordinates(48, 48)[:, :, number % 2] * 5 for number in range(3)], axis=2)
+    for number in range(4):
+        for domain in "AB":
+            save(tmp_path / f"train{domain}" / f"{number}.png", smooth + number)
+    streams = {
+        backend: BatchStream(dataset(tmp_path, mode, augment=backend, augment_preset=preset), 4)
+        for backend, preset in (("cpu", "strong"), ("gpu", "strong"), ("auto", "reference"))
+    }
+    for _ in range(2):
+        worker, device, plain = (stream() for stream in streams.values())
+        assert worker.changes_a is None and device.changes_a is not None
+        for domain in "ab":
+            expected, found, untouched = (batch.image(domain) for batch in (worker, device, plain))
+            assert (found - expected).abs().mean() < 0.02 < (untouched - expected).abs().mean()
+
+
+class Recorded:
+    """A transfer that writes down what is asked of it."""
+
+    def __init__(self, ahead: bool) -> None:
+        self.ahead = ahead
+        self.done: list[str] = []
+
+    def begin(self, batch: Batch) -> Batch:
+        self.done.append(f"begin {batch.paths_a[0]}")
+        return batch
+
+    def end(self, batch: Batch) -> Batch:
+        self.done.append(f"end {batch.paths_a[0]}")
+        return batch
+
+
+def named(*names: str) -> Iterator[Batch]:
+    return iter([Batch(paths_a=(name,)) for name in names])
+
+
+@pytest.mark.parametrize(
+    ("ahead", "order"),
+    [(False, ["begin 0", "end 0", "begin 1", "end 1"]), (True, ["begin 0", "end 0", "begin 1", "end 1", "begin 2"])],
+)
+def test_the_next_batch_sets_out_once_one_has_arrived(ahead: bool, order: list[str]) -> None:
+    transfer = Recorded(ahead)
+    following = Prefetcher(named("0", "1", "2"), transfer)
+    assert [batch.paths_a for batch in itertools.islice(following, 2)] == [("0",), ("1",)]  # type: ignore[union-attr]
+    assert transfer.done == order
+
+
+def test_a_problem_ahead_waits_for_its_turn() -> None:
+    error = ImageError("bad")
+    following = Prefetcher(iter([*named("0"), error, *named("1")]), Recorded(ahead=True))
+    assert [next(following) is error for _ in range(2)] == [False, True]
+
+    def dying() -> Iterator[Batch]:
+        yield from named("0")
+        raise RuntimeError("DataLoader worker (pid 1) is killed")
+
+    following = Prefetcher(dying(), Recorded(ahead=True))
+    assert isinstance(next(following), Batch)
+    with pytest.raises(RuntimeError, match="killed"):
+        next(following)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_is_fetched_ahead_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    numbered(tmp_path, 6)
+    (tmp_path / "4.png").write_bytes(b"no image")
+    monkeypatch.setattr(Direct, "ahead", True)
+    following = BatchStream(dataset(tmp_path, "single", num_threads=workers, serial_batches=True), 2)
+    assert [numbers(following().a) for _ in range(2)] == [[0, 1], [2, 3]]
+    assert following.position == 4
+    with pytest.raises(ImageError, match=r"4\.png"):
+        following()
+    assert following.position == 4
+    following.seek(2)
+    assert numbers(following().a) == [2, 3]
+    following.seek(0)  # the workers end here, and not when the error is forgotten
+
+
+class Stream:
+    """Stands for a CUDA stream."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name, self.log, self.device = name, log, "cuda"
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+
+def test_the_current_stream_waits_for_the_side_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    side, main = Stream("side", log), Stream("main", log)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: side)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: main)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext(log.append(f"on {stream.name}")))
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: log.append(f"used by {stream.name}"))
+    transfer = SideStream(lambda batch: log.append("work") or batch, torch.device("cuda"))  # type: ignore[func-returns-value]
+    batch = transfer.begin(Batch(a=torch.ones(1), label=torch.ones(1)))
+    transfer.end(batch)
+    assert log == ["on side", "work", "main waits for side", "used by main", "used by main"]
+
+
+@needs_cuda
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_gpu_gets_the_same(pairs: Path, workers: int) -> None:
+    alone, there = stream(pairs), stream(pairs, num_threads=workers, device="cuda")
+    for _ in range(8):
+        batch, other = alone(), there()
+        assert other.image("a").is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(other.image("a").cpu(), batch.image("a"), atol=1e-6, rtol=0)
+        torch.testing.assert_close(other.image("b").cpu(), batch.image("b"), atol=1e-6, rtol=0)
+        assert other.paths_a == batch.paths_a
+    assert there.position == alone.position
