@@ -1,0 +1,73 @@
+"""The command line: `python -m i2i.check DATAROOT`; --help lists the options."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from i2i.check import check
+from i2i.config import OptionParser, check_range, from_values
+from i2i.data import DataConfig
+
+
+def main() -> int:
+    """Look, report, and give the exit code: 0, 1 if training would fail, 2 for options that are wrong."""
+    parser = _parser()
+    given = parser.given(_with_flag(sys.argv[1:]))
+    try:
+        for name, least in (("workers", 0), ("samples", 1)):
+            check_range(name, given.get(name), least)
+        if "conditions" in given:
+            given.setdefault("dataset_mode", "aligned")  # as no other has any
+        config = from_values(DataConfig, parser.defaults | given)
+        with tqdm(unit="sample", disable=None, leave=False, file=sys.stderr) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            workers = given.get("workers", _cores())
+            report = check(config, workers, given.get("samples"), "dataset_mode" not in given, progress)
+        print(report.text())
+        if "json" in given:
+            Path(given["json"]).write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+        if "html" in given:
+            from i2i.check.page import write_page
+
+            write_page(report, Path(given["html"]))
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    return 1 if report.fails else 0
+
+
+def _parser() -> OptionParser:
+    parser = OptionParser(
+        prog="python -m i2i.check",
+        description="Looks at a data set before it is trained on: python -m i2i.check DATAROOT [options].",
+        epilog="Exit code: 0, or 1 if training would fail with these options, or 2 for options that are wrong.",
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all that was found to this file")
+    parser.add_argument("--html", metavar="FILE", help="write a page with pictures of what is suspicious")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes; 0: this one (default: one for each core)")
+    parser.add_argument("--samples", type=int, metavar="N", help="decode so many, and read the headers of the rest")
+    parser.add_options("data", DataConfig, shown={"dataset_mode": "the one that fits"})
+    return parser
+
+
+def _with_flag(argv: list[str]) -> list[str]:
+    """DATAROOT may come first, without its flag."""
+    return ["--dataroot", *argv] if argv and not argv[0].startswith("-") else argv
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    logging.getLogger("i2i").setLevel(logging.ERROR)  # what it warns of is in the report
+    raise SystemExit(main())
