@@ -2,7 +2,6 @@
 
 import itertools
 import multiprocessing
-import pickle
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +15,7 @@ from i2i.data import Batch, BatchStream, ImageError, Sample, collate
 from i2i.data.batch import normalise
 from i2i.data.order import MIXED, EndlessOrder
 from i2i.data.prefetch import Direct, Prefetcher, SideStream
+from i2i.data.transport import SLOTS
 from tests.pictures import coordinates, dataset, equal, noise, numbered, numbers, save
 
 RANDOM: dict[str, Any] = {"preprocess": "resize_and_crop", "load_size": (12, 10), "crop_size": (8,), "flip": True}
@@ -187,26 +187,43 @@ def test_bytes_and_floats_meet_in_one_batch() -> None:
     assert torch.equal(batch.to("cpu").a, batch.a)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("channels", [1, 3, 7])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_a_batch_passes_between_processes_in_one_piece(channels: int, dtype: type) -> None:
-    batch = collate([sample(dtype, channels, label=1, changes_a=torch.ones(3)) for _ in range(3)])
-    assert isinstance(batch, Batch)
-    copy = pickle.loads(pickle.dumps(batch))
-    assert {**vars(copy), **dict.fromkeys(batch.tensors())} == {**vars(batch), **dict.fromkeys(batch.tensors())}
-    for name, value in batch.tensors().items():
-        other = getattr(copy, name)
-        assert torch.equal(other, value) and (other.stride(), other.dtype) == (value.stride(), value.dtype)
-    assert len({value.untyped_storage().data_ptr() for value in copy.tensors().values()}) == 1
-    scattered = batch.to("cpu")
-    assert equal(pickle.loads(pickle.dumps(scattered)), scattered)
-
-
-def test_batches_of_workers_lie_in_shared_memory(tmp_path: Path) -> None:
+def test_a_worker_sends_its_batches_through_the_same_few_pieces_of_memory(tmp_path: Path) -> None:
     numbered(tmp_path, 4)
-    loader = BatchStream(dataset(tmp_path, "single", num_threads=1, serial_batches=True), 4)._loader()
-    batch = next(iter(loader))
-    assert batch.a.is_shared() and numbers(batch.a) == [0, 1, 2, 3]
+    loader = iter(BatchStream(dataset(tmp_path, "single", num_threads=1, serial_batches=True), 2)._loader())
+    places = []
+    for number in range(20):
+        batch = next(loader)
+        assert batch.a.is_shared() and numbers(batch.a) == [2 * number % 4, 2 * number % 4 + 1]
+        places.append(batch.a.data_ptr())
+    assert len(set(places)) == SLOTS
+    assert all(len(set(places[start : start + SLOTS])) == SLOTS for start in range(16))
+
+
+@pytest.mark.parametrize("mode", ["single", "aligned", "classes"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_a_stream_gives_stays_as_it_is(tmp_path: Path, mode: str, deep: bool) -> None:
+    folders = {"single": ["."], "aligned": ["trainA", "trainB"], "classes": ["train/x", "train/y"]}[mode]
+    for folder in folders:
+        for number in range(6):
+            grey = np.full((8, 8), number, np.uint8)
+            save(tmp_path / folder / f"{number}.png", grey.astype(np.uint16) * 257 if deep else grey)
+    options: dict[str, Any] = {"in_channels": 1, "out_channels": 1, "augment": "gpu", "augment_preset": "light"}
+    kept = {}
+    for workers in (0, 2):
+        following = BatchStream(dataset(tmp_path, mode, num_threads=workers, **options), 2)
+        kept[workers] = [following() for _ in range(6 * SLOTS)]
+    for first, second in zip(kept[0], kept[2], strict=True):
+        assert equal(first, second) and first.tensors().keys() == second.tensors().keys()
+        assert all(torch.equal(value, second.tensors()[name]) for name, value in first.tensors().items())
+
+
+def test_memory_grows_with_the_images(tmp_path: Path) -> None:
+    for number, side in enumerate((4, 40, 8, 80, 12, 120, 16, 4, 200, 9)):
+        save(tmp_path / f"{number}.png", noise(side, side + 1, number))
+    streams = [BatchStream(dataset(tmp_path, "single", num_threads=workers), 1) for workers in (0, 1, 3)]
+    for _ in range(30):
+        alone, one, three = (stream() for stream in streams)
+        assert equal(alone, one) and equal(alone, three)
 
 
 @pytest.mark.parametrize("mode", ["aligned", "unaligned"])

@@ -18,8 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 from i2i.data.batch import Batch, ImageError, Key, Sample, collate
 from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
+from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
 from i2i.data.prefetch import Direct, Prefetcher, SideStream
+from i2i.data.transport import Channel
 
 log = logging.getLogger(__name__)
 Domains = tuple[Sequence[Domain], Sequence[Domain]]
@@ -142,6 +144,7 @@ class BatchStream:
         return batch
 
     def _start(self) -> Iterator[Batch | ImageError]:
+        keep_freed_memory()
         _announce_cache(self.dataset)
         # No method of this object: in a circle of references the workers would wait for the garbage collector.
         work = functools.partial(_prepared, device=self.device, dtype=self.dtype, domains=self.dataset.domains)
@@ -156,7 +159,7 @@ class BatchStream:
             UsableSamples(self.dataset),
             self.batch_size,
             sampler=order,
-            collate_fn=collate,
+            collate_fn=Channel(),
             pin_memory=self.device.type == "cuda",
             **_workers(config.num_threads),
         )
@@ -194,6 +197,7 @@ def _workers(count: int) -> dict[str, Any]:
 
 
 def _settle(worker: int) -> None:
+    keep_freed_memory()
     # A terminal's Ctrl-C goes to the whole group, and the main process needs its batches to finish the step. (To ignore
     # SIGTERM instead would make the interpreter hang at its exit, where it ends workers by SIGTERM.)
     if hasattr(os, "setpgrp"):

@@ -16,7 +16,7 @@ from i2i.data import reading_arrays, reading_tiff
 from i2i.data.batch import ImageError
 from i2i.data.files import read_bytes
 from i2i.data.reading_channels import ALPHA, ImageFile, Info, UnfitError, check_channels, to_channels, upright
-from i2i.data.reading_fast import FILES
+from i2i.data.reading_fast import FILES, plain_jpeg
 from i2i.data.reading_pillow import UNREADABLE, PillowFile, open_header, orientation, pillow_array
 
 __all__ = ["ALPHA", "PAGES", "Info", "Reader", "pil_pixels", "readable_extensions"]
@@ -111,6 +111,8 @@ def _open(content: bytes, channels: int | None = None, stored: bool = False) -> 
         # Pillow spreads grey of 2 or 4 bits over all 256 values.
         tiff = reading_tiff.exact_in_pillow(content, (1, 8) if stored else range(9))
         return reading_tiff.TiffFile(content) if tiff is None else PillowFile(content, tiff)
+    if (jpeg := plain_jpeg(content)) is not None:
+        return jpeg
     image = open_header(content)
     return FILES.get(str(image.format), PillowFile)(content, image)
 

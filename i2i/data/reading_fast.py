@@ -19,6 +19,8 @@ from i2i.data.reading_channels import Info
 from i2i.data.reading_pillow import PillowFile, open_header, orientation, pillow_array
 
 PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type
+JPEG_MODES = {"Gray": "L", "YCbCr": "RGB"}
+TURNING = (b"Exif\0", b"http://ns.adobe.com/xap/")  # the starts of what may hold an orientation
 KORNIA_MODES = {"L": "mono", "RGB": "rgb", "RGBA": "rgba"}
 
 
@@ -51,6 +53,44 @@ class JpegFile(PillowFile):
         if least is not None:
             self.image.draft(self.image.mode, least)
         return pillow_array(self.image)
+
+
+class PlainJpegFile:
+    """A JPEG file of grey or YCbCr without EXIF data or XMP, whose header simplejpeg reads in a third of Pillow's time."""
+
+    def __init__(self, content: bytes, width: int, height: int, mode: str) -> None:
+        self.content, self.size, self.mode = content, (width, height), mode
+
+    @property
+    def info(self) -> Info:
+        """What the header says."""
+        return Info(*self.size, len(self.mode), "uint8", self.mode, "JPEG")
+
+    def pixels(self, at_least: tuple[int, int] | None = None, pages: int = 1) -> np.ndarray:
+        """The image, or smaller, but not smaller than `at_least`: (H, W, C)."""
+        least = None if at_least is None else _reduced(self.size, at_least)
+        array = _decode_jpeg(self.content, self.mode, least)
+        return self._in_pillow.pixels(at_least, pages) if array is None else array
+
+    def labels(self) -> np.ndarray:
+        """The image as stored: (H, W, C)."""
+        return self._in_pillow.labels()
+
+    @property
+    def _in_pillow(self) -> JpegFile:
+        return JpegFile(self.content, open_header(self.content))
+
+
+def plain_jpeg(content: bytes) -> PlainJpegFile | None:
+    """The file with that content if it is a JPEG file that needs nothing of Pillow."""
+    library = _optional("simplejpeg")
+    if library is None or not content.startswith(b"\xff\xd8") or any(mark in content for mark in TURNING):
+        return None
+    try:
+        height, width, space, _ = library.decode_jpeg_header(content)
+    except ValueError:
+        return None
+    return PlainJpegFile(content, width, height, JPEG_MODES[space]) if space in JPEG_MODES else None
 
 
 def _reduced(size: tuple[int, int], at_least: tuple[int, int]) -> tuple[int, int] | None:
