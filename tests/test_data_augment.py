@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from i2i.data.augment import AUGMENT_PRESETS, GEOMETRIC, NEUTRAL, PARAMETERS, draw, matrix
-from i2i.data.augment_cpu import UserPipeline, augment
-from i2i.data.augment_device import augment_batch
+from i2i.data.augment.cpu import UserPipeline, augment
+from i2i.data.augment.device import augment_batch
 from i2i.data.domain import Domain
 from tests.pictures import coordinates, noise
 
@@ -404,14 +404,14 @@ def test_a_users_pipeline_that_does_not_fit_the_images_is_refused_in_a_line(tmp_
 def test_importing_albumentations_asks_no_network() -> None:
     program = """
 import sys, urllib.request
-from i2i.data import augment_cpu
+from i2i.data.augment import cpu
 assert not [name for name in ("albumentations", "kornia", "cv2") if name in sys.modules]
 asked = []
 urllib.request.OpenerDirector.open = lambda *arguments, **options: asked.append(arguments)
 import numpy
 from i2i.data.augment import NEUTRAL
 from i2i.data.domain import Domain
-augment_cpu.augment(numpy.zeros((8, 8, 3), numpy.uint8), NEUTRAL + 0.5, Domain())
+cpu.augment(numpy.zeros((8, 8, 3), numpy.uint8), NEUTRAL + 0.5, Domain())
 assert "albumentations" in sys.modules and not asked
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

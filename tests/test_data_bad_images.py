@@ -1,5 +1,6 @@
 """Files that cannot be used, and worker processes that are interrupted or die."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -8,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from i2i.data import BatchStream, ImageError, Key, Sample, sample_batch
 from i2i.data.single import SingleDataset
@@ -191,3 +194,26 @@ def test_the_death_of_a_worker_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="a process that loads images has died.*--num_threads") as caught:
         following()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "npy"])
+def test_a_folder_full_of_damaged_files_neither_ends_nor_hangs_a_run(tmp_path: Path, kind: str) -> None:
+    sound = io.BytesIO()
+    if kind == "npy":
+        np.save(sound, noise(24, 24))
+    else:
+        Image.fromarray(noise(24, 24)).save(sound, {"jpg": "jpeg", "tif": "tiff"}.get(kind, kind))
+    content = sound.getvalue()
+    random = np.random.default_rng(0)
+    for number in range(40):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 8):
+            damaged[place] ^= 1 << int(random.integers(8))
+        cut = int(random.integers(len(content))) if number % 2 else len(content)
+        (tmp_path / f"{number}.{kind}").write_bytes(content if number % 8 == 0 else bytes(damaged[:cut]))
+    options: dict[str, Any] = {"preprocess": "resize_and_crop", "load_size": (20,), "crop_size": (16,)}
+    data = dataset(tmp_path, "single", num_threads=2, on_bad_image="skip", **options)
+    following = BatchStream(data, 4)
+    for _ in range(20):
+        batch = following()
+        assert batch.a is not None and batch.a.shape == (4, 3, 16, 16) and batch.a.isfinite().all()

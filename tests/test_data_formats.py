@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from i2i.data import ImageError
-from i2i.data import reading_fast as fast
 from i2i.data.files import read_bytes, signature, suffix
-from i2i.data.reading import Info, Reader, pil_pixels, readable_extensions
+from i2i.data.reading import Info, Reader, fast, pil_pixels, readable_extensions
 from tests.pictures import REAL, coordinates, needs_data, noise, save
 
 tifffile = pytest.importorskip("tifffile")

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from i2i.data import DataConfig, ImageDataset, ImageError, Key, Sample
-from i2i.data.transforms import Preprocess, resized
+from i2i.data.transforms import PREPROCESSING, Preprocess, resized
 from tests.pictures import coordinates, dataset, noise, save
 
 
@@ -215,3 +217,33 @@ def test_bad_options_are_named_with_the_choices(options: dict[str, Any], fragmen
 @pytest.mark.parametrize("choice", ["crop", "scale_width", "none"])
 def test_a_load_size_that_is_not_cropped_may_be_small(choice: str) -> None:
     assert DataConfig(preprocess=choice, load_size=(100,)).load_size == (100, 100)
+
+
+SIDES = st.tuples(st.integers(1, 300), st.integers(1, 300))
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDES, SIDES, st.sampled_from([1, 3]))
+def test_any_size_is_resized_to_any_other_as_pillow_does(size: Any, target: Any, channels: int) -> None:
+    array = 64 + noise(*size)[:, :, :channels] // 2  # with no overshoot to clip between the passes
+    picture = Image.fromarray(array if channels == 3 else array[:, :, 0])
+    expected = np.asarray(picture.resize(target, Image.Resampling.BICUBIC)).reshape(*target[::-1], channels)
+    assert np.abs(resized(array, target).astype(int) - expected).max() <= 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDES, st.sampled_from(PREPROCESSING), st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32))
+def test_any_size_comes_to_the_size_that_is_asked_for(size: Any, choice: str, load: int, crop: int, seed: int) -> None:
+    chosen = Preprocess(choice, (load, load), (crop, crop))
+    target = chosen.target(size)
+    assert min(target) >= 1
+    if choice == "scale_width":
+        assert target[0] == load and target[1] >= crop
+    try:
+        window = chosen.window(target, np.random.default_rng(seed))
+    except ImageError:
+        assert "crop" in choice and min(target) < crop
+        return
+    assert (window.width, window.height) == ((crop, crop) if "crop" in choice else target)
+    assert window.left >= 0 and window.left + window.width <= target[0]
+    assert window.top >= 0 and window.top + window.height <= target[1]

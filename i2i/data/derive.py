@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from i2i.data.domain import Domain
-from i2i.data.reading_channels import to_channels
+from i2i.data.reading.channels import to_channels
 from i2i.data.transforms import resized
 
 # Linear sRGB to CIE XYZ over the white of D65, transposed; the numbers of kornia and scikit-image.

@@ -169,7 +169,7 @@ def _prepared(batch: Batch, device: torch.device, dtype: torch.dtype, domains: D
     batch = batch.to(device, dtype)
     if batch.changes_a is None and batch.changes_b is None:
         return batch
-    from i2i.data.augment_device import augmented
+    from i2i.data.augment.device import augmented
 
     return augmented(batch, domains)
 

@@ -14,11 +14,11 @@ from i2i.data.batch import ImageError, Key
 from i2i.data.cache import build_cache
 from i2i.data.domain import Domain, merged
 from i2i.data.reading import Reader
-from i2i.data.reading_channels import to_channels
+from i2i.data.reading.channels import to_channels
 from i2i.data.transforms import Preprocess, resized
 
 if TYPE_CHECKING:
-    from i2i.data.augment_cpu import UserPipeline
+    from i2i.data.augment.cpu import UserPipeline
     from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
 
 
@@ -151,7 +151,7 @@ class Pipeline:
                     f"{path} has class {beyond[0]}, but there are {domain.channels} by --in_classes or --out_classes"
                 )
             if changes is not None and not self.on_device:
-                from i2i.data.augment_cpu import augment
+                from i2i.data.augment.cpu import augment
 
                 image = augment(image, changes, actual)
             tensors.append(actual.to_tensor(image))
@@ -175,7 +175,7 @@ def held_by(pixels: np.ndarray, domain: Domain, path: str) -> Domain:
 def _user_pipeline(config: DataConfig) -> UserPipeline | None:
     if config.augment_file is None:
         return None
-    from i2i.data.augment_cpu import UserPipeline
+    from i2i.data.augment.cpu import UserPipeline
 
     return UserPipeline(config.augment_file)
 

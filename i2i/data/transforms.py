@@ -82,8 +82,9 @@ class Preprocess:
 def resized(pixels: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
     """Pixels (H, W, C), or (H, W) class indices with `nearest`, at `size` (width, height), in their own type.
 
-    The filter is the bicubic one of Pillow, which widens where it shrinks (antialiasing); for 8 bits the result is
-    Pillow's, give or take one. `nearest` takes the pixel under the centre, as Pillow does.
+    The filter is the bicubic one of Pillow, which widens where it shrinks (antialiasing). For 8 bits the result is
+    Pillow's, give or take one or two, but where it overshoots: that is clipped between the two passes, and Pillow makes
+    them in either order. `nearest` takes the pixel under the centre, as Pillow does.
     """
     height, width = pixels.shape[:2]
     if (width, height) == size:

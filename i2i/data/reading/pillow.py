@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from i2i.data.reading_channels import Info, known_kind, upright
+from i2i.data.reading.channels import Info, known_kind, upright
 
 # Pillow registers these only to identify or to hand them to other programs.
 UNREADABLE = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as numpy_format
 
-from i2i.data.reading_channels import Info, UnfitError, kind_of, known_kind
+from i2i.data.reading.channels import Info, UnfitError, kind_of, known_kind
 
 MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
 NAMES = ("image", "arr_0")  # in a file with several arrays, which of them; numpy calls an unnamed one arr_0

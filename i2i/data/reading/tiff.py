@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import TiffImagePlugin
 
-from i2i.data.reading_channels import Info, UnfitError, kind_of, known_kind, upright
+from i2i.data.reading.channels import Info, UnfitError, kind_of, known_kind, upright
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS, SAMPLES, FORMAT, ORIENTATION = 258, 277, 339, 274  # tags

@@ -1,6 +1,6 @@
 """Random changes of geometry and colour: what the presets allow, the draw of one sample, and what a draw means.
 
-A sample's changes are drawn once, from its own random numbers; `augment_cpu` and `augment_device` only carry them out.
+A sample's changes are drawn once, from its own random numbers; `augment.cpu` and `augment.device` only carry them out.
 In this order, with pixels counted from the image's centre, and colours in [0, 1] and clipped to it after each step:
 
     geometry    p -> R(angle) Shear(shear) scale p + (shift_x width, shift_y height), reflected at the borders

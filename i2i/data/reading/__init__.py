@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from i2i.data import reading_arrays, reading_tiff
 from i2i.data.batch import ImageError
 from i2i.data.files import read_bytes
-from i2i.data.reading_channels import ALPHA, ImageFile, Info, UnfitError, check_channels, to_channels, upright
-from i2i.data.reading_fast import FILES, plain_jpeg
-from i2i.data.reading_pillow import UNREADABLE, PillowFile, open_header, orientation, pillow_array
+from i2i.data.reading import arrays, tiff
+from i2i.data.reading.channels import ALPHA, ImageFile, Info, UnfitError, check_channels, to_channels, upright
+from i2i.data.reading.fast import FILES, plain_jpeg
+from i2i.data.reading.pillow import UNREADABLE, PillowFile, open_header, orientation, pillow_array
 
 __all__ = ["ALPHA", "PAGES", "Info", "Reader", "pil_pixels", "readable_extensions"]
 
@@ -105,12 +105,12 @@ def _open(content: bytes, channels: int | None = None, stored: bool = False) -> 
     """The file with that content; `stored` if its values count, not what they show."""
     if not content:
         raise ValueError("it is empty")
-    if content.startswith((reading_arrays.MAGIC, reading_arrays.ZIP_MAGIC)):
-        return reading_arrays.ArrayFile(content, channels)
-    if content.startswith(reading_tiff.MAGICS):
+    if content.startswith((arrays.MAGIC, arrays.ZIP_MAGIC)):
+        return arrays.ArrayFile(content, channels)
+    if content.startswith(tiff.MAGICS):
         # Pillow spreads grey of 2 or 4 bits over all 256 values.
-        tiff = reading_tiff.exact_in_pillow(content, (1, 8) if stored else range(9))
-        return reading_tiff.TiffFile(content) if tiff is None else PillowFile(content, tiff)
+        opened = tiff.exact_in_pillow(content, (1, 8) if stored else range(9))
+        return tiff.TiffFile(content) if opened is None else PillowFile(content, opened)
     if (jpeg := plain_jpeg(content)) is not None:
         return jpeg
     image = open_header(content)
