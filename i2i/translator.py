@@ -88,6 +88,9 @@ class Translator:
             log.info("%s: instance normalisation is assumed; --norm none if the generator had none", path)
         arguments = dict(architecture.keywords)
         spec = DataSpec(arguments.pop("in_channels"), arguments.pop("out_channels"))
+        if (spec.in_channels, spec.out_channels) == (1, 2):  # the reference's colorization, and nothing else
+            a, b = derivation("colorization", 1, Domain()).domains()
+            spec = spec._replace(a=(a,), b=(b,))
         arguments["generator_filters"] = arguments.pop("filters")
         if architecture.name.startswith("unet"):
             arguments["dropout"] = dropout

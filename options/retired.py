@@ -57,6 +57,13 @@ VALUES = {
     "--num_test": {"inf": "none"},
 }
 
+# What was a model and a layout of its own is now a way to make pairs.
+DERIVED = ["--derive", "colorization"]
+EXPANDED = {
+    ("--model", "colorization"): ["--model", "pix2pix", *DERIVED],
+    ("--dataset_mode", "colorization"): ["--dataset_mode", "aligned", *DERIVED],
+}
+
 
 def modernise(
     tokens: Sequence[str], notice: Notice, renamed: Mapping[str, str] = RENAMED, ignored: Ignored = IGNORED
@@ -87,6 +94,11 @@ def modernise(
             if today_name != name:
                 notice(f"{name} is now {today_name}")
             words = VALUES.get(today_name, {})
+            said = value if equals else (rest[0] if rest else "")
+            if (today_name, said) in EXPANDED:
+                result += EXPANDED[today_name, said]
+                del rest[: not equals]
+                continue
             result.append(today_name + equals + words.get(value, value))
             if not equals and rest and rest[0] in words:
                 result.append(words[rest.pop(0)])

@@ -129,7 +129,7 @@ class TestOptions(BaseOptions):
     def images(self, translator: Translator) -> DataConfig:
         """What to translate, read as the model takes it."""
         data = dataclasses.replace(self.data, max_dataset_size=self.test.num_test or self.data.max_dataset_size)
-        if self.checkpoint is None:
+        if self.checkpoint is None and data.derive == "none":
             spec = translator.model.spec
             data = dataclasses.replace(data, in_channels=spec.in_channels, out_channels=spec.out_channels)
         elif self.opposite:

@@ -169,9 +169,8 @@ def test_options_come_back_from_what_they_are_saved_as(command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("--model colorization", "choose from cgan, pix2pix, cyclegan"),
         ("--model template", "choose from cgan, pix2pix, cyclegan"),
-        ("--dataset_mode colorization", "choose from 'aligned', 'unaligned'"),
+        ("--dataset_mode template", "choose from 'aligned', 'unaligned'"),
         ("--lambda_regression 1", "unknown option --lambda_regression"),
         ("--bathc_size 3", "unknown option --bathc_size, did you mean --batch_size?"),
         ("--bathc_size=3", "unknown option --bathc_size, did you mean --batch_size?"),

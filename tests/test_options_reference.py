@@ -187,6 +187,15 @@ COMMANDS: dict[str, dict[str, Any]] = {  # of the reference's README and scripts
     "train.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix --which_model_netG unet_256 "
     "--which_direction BtoA --lambda_A 100 --dataset_mode aligned --no_lsgan --norm batch --pool_size 0 "
     "--display_id 0": {"reconstruction": "100.0*l1", "direction": "BtoA", "gan_mode": "vanilla"},
+    "train.py --dataroot ./datasets/colorization --name color_pix2pix --model colorization": {
+        "model": "pix2pix",
+        "dataset_mode": "aligned",
+        "derive": "colorization",
+    },
+    "test.py --dataroot ./datasets/colorization --name color_pix2pix --model=colorization --dataset_mode colorization": {
+        "dataset_mode": "aligned",
+        "derive": "colorization",
+    },
     "test.py --dataroot ./datasets/facades/testB/ --name facades_pix2pix --model test "
     "--netG unet_256 --direction BtoA --dataset_mode single --norm batch": {"dataset_mode": "single", "norm": "batch"},
     "test.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan --phase test --no_dropout": {

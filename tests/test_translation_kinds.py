@@ -15,6 +15,7 @@ from PIL import Image
 from i2i.data import DataSpec
 from i2i.data.domain import Domain
 from i2i.data.writing import class_colours
+from i2i.reference_weights import Architecture, build, save_reference
 from i2i.training import checkpoint
 from i2i.translator import Translator
 from tests.test_translation import MODELS, NETS, files, train, translate
@@ -172,3 +173,18 @@ def test_what_does_not_go_together_is_refused_in_one_line(tmp_path: Path, capsys
     with translator_error:
         translator(blocks(1, np.float32))
     assert isinstance(translator(torch.zeros(1, SIDE, SIDE)), torch.Tensor)
+
+
+def test_a_colorization_of_the_reference_translates(tmp_path: Path) -> None:
+    keywords = {"in_channels": 1, "out_channels": 2, "filters": 4, "norm": "batch", "dropout": False}
+    torch.manual_seed(0)
+    architecture = Architecture("generator", "resnet_6blocks", keywords)
+    (tmp_path / "checkpoints" / "old").mkdir(parents=True)
+    save_reference(tmp_path / "checkpoints" / "old", "latest", "G", build(architecture).state_dict(), architecture)
+    write(tmp_path / "test" / "x.png", blocks(255, np.uint8, 3))
+    translate(tmp_path, tmp_path, "--model", "colorization", "--name", "old", "--dataroot", str(tmp_path))
+    images = tmp_path / "old" / "test_latest" / "images"
+    assert files(images) == [f"x_{name}.png" for name in ("fake_B", "real_A", "real_B")]
+    real, fake = (Image.open(images / f"x_{name}_B.png") for name in ("real", "fake"))
+    assert fake.mode == "RGB"
+    assert np.abs(np.asarray(real).astype(int) - np.asarray(Image.open(tmp_path / "test" / "x.png"))).max() <= 1
