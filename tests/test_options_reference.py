@@ -192,7 +192,7 @@ COMMANDS: dict[str, dict[str, Any]] = {  # of the reference's README and scripts
         "dataset_mode": "aligned",
         "derive": "colorization",
     },
-    "test.py --dataroot ./datasets/colorization --name color_pix2pix --model=colorization --dataset_mode colorization": {
+    "test.py --dataroot ./datasets/colorization --name color --model=colorization --dataset_mode colorization": {
         "dataset_mode": "aligned",
         "derive": "colorization",
     },
