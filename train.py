@@ -20,7 +20,7 @@ def train(options: TrainOptions) -> None:
         options.train,
         folder=options.run.folder,
         options=options.saved(),
-        samples=sample_batch(dataset).to(device),
+        samples=sample_batch(dataset, device=device),
         resume_command=options.resume_command,
     )
     resumed = None

@@ -134,6 +134,9 @@ def main(arguments: list[str] | None = None) -> None:
     # Mixed, as training reads a few tar files at a time: class after class, they would show few classes at a time.
     seed, in_order = options.pop("shuffle"), options.pop("in_order")
     try:
+        phase = Path(options["dataroot"]) / options["phase"]
+        if options["dataset_mode"] == "single" and phase.is_dir():  # else the images of all phases
+            options["dataroot"] = str(phase)
         dataset = build_dataset(DataConfig(**options | {"conditions": tuple(options.get("conditions", ()))}))
         shards = make_shards(dataset, out, max_size, max_count, None if in_order else seed)
     except (ValueError, OSError) as error:

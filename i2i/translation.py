@@ -18,7 +18,6 @@ from tqdm import tqdm
 from i2i.config import check_choice, check_range, option
 from i2i.data import (
     DataConfig,
-    DataSpec,
     ImageDataset,
     ImageError,
     Sample,
@@ -30,6 +29,7 @@ from i2i.data.display import displayed
 from i2i.data.domain import Domain
 from i2i.data.folder import common_stem, has_images
 from i2i.data.listing import condition_folder
+from i2i.data.shards import is_shards
 from i2i.data.writing import write_image
 from i2i.translator import Translator
 from i2i.visuals import ResultsPage
@@ -38,6 +38,7 @@ from i2i.visuals.images import labelled_grid, save_png, to_pil
 log = logging.getLogger(__name__)
 PICTURES = ("fake", "real_fake", "all")
 GRID_COLUMNS = 10
+MOST_PIXELS = 2**23  # of a batch: eight images of 1024 x 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,11 +104,11 @@ def input_dataset(config: DataConfig) -> ImageDataset:
 
 def _one_domain(root: Path, config: DataConfig) -> Path:
     """Where the images of the domain lie from which `config.direction` leads."""
-    name = f"{config.phase}{config.direction[0]}"
-    folders = (root / name, root / config.phase)
-    return next(
-        (f for f in folders if f.is_dir()), root if has_images(root, recursive=False) or root.is_file() else folders[0]
-    )
+    folders = (root / f"{config.phase}{config.direction[0]}", root / config.phase)
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    given = config.dataroot_A if config.direction == "AtoB" else config.dataroot_B
+    whole = given or is_shards(str(root)) or root.is_file() or has_images(root, recursive=False)
+    return found or (root if whole else folders[0])
 
 
 def translate_dataset(
@@ -122,7 +123,12 @@ def translate_dataset(
     names = common_stem(dataset.files, dataset.root)
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    there = {name for name in names if config.skip_existing and (images / f"{name}_{labels.target}.png").is_file()}
+    needed = [labels.target] if config.pictures == "fake" else [labels.source, labels.target]
+    there = {
+        name
+        for name in names
+        if config.skip_existing and all((images / f"{name}_{label}.png").is_file() for label in needed)
+    }
     wanted = [index for index, name in enumerate(names) if name not in there]
     page, count = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}"), 0
     for name in (name for name in names if name in there):
@@ -150,21 +156,23 @@ def _pictures(translator: Translator, samples: Sequence[Sample], wanted: str, la
         fake = translator.translate(batch.a, batch.paths_a)
         found = {labels.source: batch.a, labels.target: fake, labels.truth: batch.b}
         results = {label: images for label, images in found.items() if images is not None}
-    spec = translator.model.spec
-    shown = displayed(results, *spec.domains)
-    kept = [labels.target] if wanted == "fake" else list(results)
+    a, b = translator.model.spec.domains
+    if translator.target == "b" and labels.source.endswith("_B"):  # a generator of the reference for the other way
+        a, b = b, a
+    shown = displayed(results, a, b)
+    # The translation comes last: a result that is there is complete.
+    kept = [*([] if wanted == "fake" else [label for label in results if label != labels.target]), labels.target]
     return [
-        {label: (shown[label][row], results[label][row], _file_domain(spec, label, sample.kind)) for label in kept}
+        {label: (shown[label][row], results[label][row], _file_domain(a, b, label, sample.kind)) for label in kept}
         for row, sample in enumerate(samples)
     ]
 
 
-def _file_domain(spec: DataSpec, label: str, kind: str) -> Domain | None:
+def _file_domain(a: Sequence[Domain], b: Sequence[Domain], label: str, kind: str) -> Domain | None:
     """Of what domain a result's own file is; None where its picture says it all, or there are no files of its kind.
 
     Where both domains of the run hold files of one kind, a result is of the kind of its input.
     """
-    a, b = spec.domains
     own, other = (a, b) if label.endswith("_A") or label == "real" else (b, a)
     domain = own[0]
     if len(own) > 1 or domain.kind in ("lightness", "chroma"):
@@ -175,18 +183,21 @@ def _file_domain(spec: DataSpec, label: str, kind: str) -> Domain | None:
 
 
 def _same_sized(dataset: ImageDataset, indices: Sequence[int]) -> Iterator[tuple[list[int], list[Sample]]]:
-    """Samples in order, in runs of one size and at most a batch."""
+    """Samples in order, in runs of one size and at most a batch, or fewer of large images."""
     held: list[int] = []
     samples: list[Sample] = []
+    most = dataset.config.batch_size
     for index, sample in samples_in_order(dataset, indices):
         if isinstance(sample, ImageError):
             if dataset.config.on_bad_image == "error":
                 raise sample
             log.warning("skipped: %s", sample)
             continue
-        if samples and (len(samples) == dataset.config.batch_size or samples[0].shapes != sample.shapes):
+        if samples and (len(samples) == most or samples[0].shapes != sample.shapes):
             yield held, samples
             held, samples = [], []
+        if not samples:
+            most = max(1, min(dataset.config.batch_size, MOST_PIXELS // sample.shapes[0][1:].numel()))
         held, samples = [*held, index], [*samples, sample]
     if samples:
         yield held, samples
@@ -253,9 +264,11 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
             images = translator.generate(torch.full((len(seeds),), label), seeds[0]).cpu()
             names = [f"{folders[label]}/seed{seed}" for seed in seeds]
             links = [
-                _write(folder / "images", name, {"fake": (i, i, _file_domain(spec, "fake", spec.domains[1][0].kind))})[
-                    "fake"
-                ]
+                _write(
+                    folder / "images",
+                    name,
+                    {"fake": (i, i, _file_domain(*spec.domains, "fake", spec.domains[1][0].kind))},
+                )["fake"]
                 for name, i in zip(names, images, strict=True)
             ]
             page.add(f"class {classes[label]}", {f"seed {s}": link for s, link in zip(seeds, links, strict=True)})

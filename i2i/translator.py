@@ -15,9 +15,9 @@ from torch import Tensor
 from i2i import reference_weights
 from i2i.data import Batch, DataSpec
 from i2i.data.batch import normalise
-from i2i.data.derive import derivation
+from i2i.data.derive import Derivation, derivation
 from i2i.data.display import displayed
-from i2i.data.domain import Domain
+from i2i.data.domain import Domain, held_by
 from i2i.data.reading import pil_pixels
 from i2i.data.writing import denormalise
 from i2i.models import MODELS, GanModel, build_model
@@ -27,6 +27,7 @@ from i2i.training import checkpoint
 
 log = logging.getLogger(__name__)
 
+READING = ("derive", "derive_scale", "alpha")  # options of a run that say how its input is made of an image
 AnyImage = Image.Image | np.ndarray | Tensor
 
 
@@ -44,10 +45,18 @@ class Translator:
         target: str = "b",
         seed: int = 0,
         running_statistics: bool = False,
+        derive: str = "none",
+        derive_scale: int = 4,
+        alpha: str = "drop",
     ) -> None:
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.target, self.seed, self.running_statistics = target, seed, running_statistics
+        self.alpha = alpha
+        self.derivation: Derivation | None = None
+        if derive != "none":
+            image = Domain() if derive == "colorization" else model.spec.domains[1][0]
+            self.derivation = derivation(derive, derive_scale, image)
 
     @classmethod
     def from_run(
@@ -67,7 +76,8 @@ class Translator:
             ValueError: if there is no such checkpoint, or it is damaged or of another architecture.
         """
         state = checkpoint.load(checkpoint_path(Path(folder), epoch))
-        return cls(load_model(state, overrides, ema), **keywords)
+        reading = {name: state["options"][name] for name in READING if name in state["options"]}
+        return cls(load_model(state, overrides, ema), **reading | keywords)
 
     @classmethod
     def from_reference(
@@ -96,7 +106,7 @@ class Translator:
             arguments["dropout"] = dropout
         model = build_model("pix2pix", Pix2Pix.Config(generator=architecture.name, **arguments), spec)
         model.get_submodule("generator").load_state_dict(weights)
-        return cls(model, **keywords)
+        return cls(model, derive="colorization" if spec.a else "none", **keywords)
 
     def __call__(self, image: AnyImage) -> AnyImage:
         """Translate one image; what comes back is of the kind and the size of what went in.
@@ -111,21 +121,34 @@ class Translator:
         if isinstance(image, Tensor):
             return self.translate(self._checked(normalise(image))[None])[0].to(image.device)
         source, target = self._domains()
-        pixels = _pixels(image, source)
-        domain = source.of_kind(pixels.dtype.name)
-        if domain is None:
-            raise ValueError(
-                f"the model takes {source.kind}, this array holds {pixels.dtype}; give a tensor in [-1, 1]"
-            )
+        pixels = self._pixels(image, source)
+        domain = held_by(pixels, source, "this array")
         batch = self._checked(normalise(domain.to_tensor(pixels)))[None]
         result = self.translate(batch)
         if target.kind == "chroma":
-            result, target = displayed({"real": batch, "fake": result.cpu()}, [source], [target])["fake"], Domain()
-        if target.kind == source.kind and isinstance(image, np.ndarray):
+            result, target = displayed({"real": batch, "fake": result}, [source], [target])["fake"], Domain()
+        if target.kind == source.kind and (isinstance(image, np.ndarray) or target.channels == 1):
             target = target.of_kind(domain.kind) or target
         array = denormalise(result[0], target)
         array = array[:, :, 0] if array.shape[2:] == (1,) else array
-        return array if isinstance(image, np.ndarray) else Image.fromarray(array)
+        return array if isinstance(image, np.ndarray) else _picture(array)
+
+    def _pixels(self, image: Image.Image | np.ndarray, source: Domain) -> np.ndarray:
+        """(H, W, C) numbers of `source`, or (H, W) class indices."""
+        if source.is_labels:
+            indices = np.asarray(image)
+            if indices.ndim != 2:
+                raise ValueError(f"the model takes a map of classes (H, W), this one has the shape {indices.shape}")
+            return indices
+        channels = source.channels if self.derivation is None else self.derivation.input_channels
+        pixels = pil_pixels(image, channels, self.alpha) if isinstance(image, Image.Image) else image
+        pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+        if pixels.ndim != 3:
+            raise ValueError(f"an image has the shape (H, W) or (H, W, C), this one {pixels.shape}")
+        if self.derivation is None:
+            return pixels
+        image_domain = held_by(pixels, self.derivation.image, "this array")
+        return dataclasses.replace(self.derivation, image=image_domain).input(pixels)
 
     def _domains(self) -> tuple[Domain, Domain]:
         a, b = self.model.spec.domains
@@ -162,14 +185,12 @@ class Translator:
         return self.model.translate(Batch(label=labels.to(self.device)), seed=seed)
 
 
-def _pixels(image: Image.Image | np.ndarray, domain: Domain) -> np.ndarray:
-    """(H, W, C) numbers of `domain`, or (H, W) class indices."""
-    if domain.is_labels:
-        return np.asarray(image)
-    if isinstance(image, Image.Image):
-        image = pil_pixels(image, 3 if domain.kind == "lightness" else domain.channels)
-    pixels = image[:, :, None] if image.ndim == 2 else image
-    return derivation("colorization", 1, Domain()).input(pixels) if domain.kind == "lightness" else pixels
+def _picture(array: np.ndarray) -> Image.Image:
+    try:
+        return Image.fromarray(array)
+    except TypeError:
+        shape = "x".join(map(str, array.shape))
+        raise ValueError(f"Pillow has no images of {shape} {array.dtype}: give an array to get an array back") from None
 
 
 def load_model(state: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, ema: bool = True) -> GanModel:

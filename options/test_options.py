@@ -129,11 +129,13 @@ class TestOptions(BaseOptions):
     def images(self, translator: Translator) -> DataConfig:
         """What to translate, read as the model takes it."""
         data = dataclasses.replace(self.data, max_dataset_size=self.test.num_test or self.data.max_dataset_size)
-        if self.checkpoint is None and data.derive == "none":
-            spec = translator.model.spec
+        spec = translator.model.spec
+        if self.checkpoint is not None:
+            data = data.swapped() if self.opposite else data
+        elif spec.a:  # the reference's colorization
+            data = dataclasses.replace(data, derive="colorization", in_channels=3, out_channels=3)
+        else:
             data = dataclasses.replace(data, in_channels=spec.in_channels, out_channels=spec.out_channels)
-        elif self.opposite:
-            data = data.swapped()
         if self.test.input and data.conditions:
             raise ValueError(
                 "--input is one image, the run takes several: lay them out below --dataroot as for training"

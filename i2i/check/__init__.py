@@ -35,6 +35,7 @@ FINDINGS = (
     picture_findings.greyscale,
     picture_findings.constant,
     picture_findings.depths,
+    picture_findings.palettes,
     picture_findings.clipped,
     file_findings.squashed,
     file_findings.mixed_sizes,

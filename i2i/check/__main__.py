@@ -22,6 +22,9 @@ def main() -> int:
     try:
         for name, least in (("workers", 0), ("samples", 1)):
             check_range(name, given.get(name), least)
+        for name in ("json", "html"):  # not when all is scanned
+            if name in given and not Path(given[name]).absolute().parent.is_dir():
+                raise ValueError(f"--{name} {given[name]}: there is no such folder")
         if "conditions" in given:
             given.setdefault("dataset_mode", "aligned")  # as no other has any
         config = from_values(DataConfig, parser.defaults | given)
@@ -42,6 +45,9 @@ def main() -> int:
             write_page(report, Path(given["html"]))
     except (ValueError, OSError) as error:
         parser.error(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
     return 1 if report.fails else 0
 
 

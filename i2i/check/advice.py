@@ -18,6 +18,7 @@ from i2i.check.sources import derived, stored_images
 from i2i.check.survey import Finding, Seen, Survey
 from i2i.config import as_dict, tokens_from
 from i2i.data import DataConfig, Key, Sample
+from i2i.data.cache import shown_size
 
 BYTES = {"uint8": 1, "uint16": 2, "float32": 4}
 MODELS = {"unaligned": "cyclegan", "aligned": "pix2pix", "classes": "cgan"}
@@ -181,7 +182,7 @@ def _is_default(config: DataConfig, *names: str) -> bool:
 
 def _bad_files(survey: Survey, findings: Mapping[str, Finding]) -> Iterator[Advice]:
     bad = {item for name in ("unreadable", "odd_width") if name in findings for item in findings[name].items}
-    if 0 < len(bad) <= FEW * len(survey.records):
+    if 0 < len(bad) < len(survey.records):
         yield Advice("on_bad_image", "skip", f"leaves the bad files out; better still, mend or move {len(bad):,}")
 
 
@@ -191,7 +192,7 @@ def _speed(survey: Survey, needs: Estimate) -> Iterator[Advice]:
         return  # nothing is read twice
     if _is_default(config, "cache") and needs.cache_bytes:
         kind = "ram" if needs.cache_bytes <= config.cache_limit * GIB else "none"
-        yield Advice("cache", kind, f"takes {needs.cache_bytes / GIB:.2f} GiB, and decodes every file once")
+        yield Advice("cache", kind, f"takes {shown_size(needs.cache_bytes)}, and decodes every file once")
     if _is_default(config, "num_threads") and needs.rate:
         area = math.prod(config.crop_size) / 256**2
         workers = min(math.ceil(GPU_RATE / area / needs.rate), os.cpu_count() or 1)

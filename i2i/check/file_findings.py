@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from i2i.check.scan import Record
 from i2i.check.survey import Finding, Item, Survey, counted, of_records, some
-from i2i.data.pipeline import VOID
+from i2i.data.domain import VOID
 
 STRETCH = 1.5  # the change of an image's shape from which on it is worth a word
 SPREAD_OF_SIZES = 4.0  # between the longest sides of images that are trained on together

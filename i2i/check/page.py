@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from i2i.check.advice import GIB, command
+from i2i.check.advice import command
 from i2i.check.measure import stretched
 from i2i.check.report import Report, histogram
 from i2i.check.scan import read
 from i2i.check.sources import Wanted
 from i2i.check.survey import Finding, Item
 from i2i.data.batch import ImageError
+from i2i.data.cache import shown_size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -53,7 +54,8 @@ def write_page(report: Report, path: Path) -> None:
             findings=[(finding, _pictured(report, finding), len(finding.items) - PICTURED) for finding in findings],
             sizes=sizes,
             most=max((count for _, count in sizes), default=1),
-            cache_gib=report.estimate.cache_bytes / GIB,
+            memory=shown_size(report.estimate.cache_bytes),
+            batch=shown_size(report.estimate.batch_bytes),
             epoch_seconds=report.estimate.epoch_seconds(report.survey.config.num_threads),
             command=command(report.survey, report.advice)
             if report.survey.config.phase in report.survey.datasets
@@ -74,11 +76,13 @@ def _shown(report: Report, item: Item) -> Shown:
 
 def _thumbnail(report: Report, path: str) -> str | None:
     record = report.survey.by_path.get(path)  # an unmatched file has none
-    if record is None or not record.views:
+    if record is not None and not record.views:
         return None
-    reader = report.survey.datasets[record.phase].pipeline.reader
+    phase = next(iter(report.survey.datasets)) if record is None else record.phase
+    reader = report.survey.datasets[phase].pipeline.reader
     try:
-        images = [_visible(image) for image in read(Wanted(path, record.slots), reader)]
+        pixels = [reader.pixels(path, 3)] if record is None else read(Wanted(path, record.slots), reader)
+        images = [_visible(image) for image in pixels]
     except ImageError:
         return None
     height = images[0].shape[0]

@@ -38,19 +38,35 @@ def _place_and_mode(seen: Seen) -> str:
 
 def depths(survey: Survey) -> Iterator[Finding]:
     """16-bit files that use a part of their range, and files of 8 and 16 bits side by side."""
-    for end in ("in", "out"):
-        seen = [each for each in survey.seen if each.slot.end == end and not each.slot.classes]
+    for end, name in dict.fromkeys((each.slot.end, each.slot.name) for each in survey.seen):
+        seen = [
+            each for each in survey.seen if (each.slot.end, each.slot.name) == (end, name) and not each.slot.classes
+        ]
         deep = [each for each in seen if each.view.kind == "uint16"]
         if deep and len(deep) < len(seen) and getattr(survey.config, f"{end}_range") is None:
             rest = [each for each in seen if each.view.kind != "uint16"]
             fewer = min(deep, rest, key=len)
             items = of_records((each.record, each.view.kind) for each in fewer)
             yield Finding("mixed_depths", f"{counted(len(items), 'file')} of another bit depth than the others", items)
+    for end in ("in", "out"):
+        seen = [each for each in survey.seen if each.slot.end == end and not each.slot.classes]
         if top := partial_range(survey, end):
             brightest = max(seen, key=lambda each: each.view.high)
             items = of_records([(brightest.record, f"up to {brightest.view.high:g}")])
             title = f"16-bit files use a part of their range only: --{end}_range 0 {top}"
             yield Finding("partial_range", title, items)
+
+
+def palettes(survey: Survey) -> Iterator[Finding]:
+    """Columns of palette images, which may be label maps."""
+    columns: dict[tuple[str, str], list[Seen]] = {}
+    for seen in survey.seen:
+        columns.setdefault((seen.slot.end, seen.slot.name), []).append(seen)
+    for (end, _), column in columns.items():
+        if all(each.record.info and each.record.info.mode == "P" and not each.slot.classes for each in column):
+            option = "--condition_classes" if survey.config.conditions and end == "in" else f"--{end}_classes N"
+            title = f"{counted(len(column), 'image')} with a palette: if its indices are classes, give {option}"
+            yield Finding("palette", title, of_records((each.record, "") for each in column))
 
 
 def partial_range(survey: Survey, end: str) -> int | None:

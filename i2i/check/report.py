@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from i2i.check.advice import GIB, Advice, Estimate, command
+from i2i.check.advice import Advice, Estimate, command
 from i2i.check.sources import stored_images
 from i2i.check.survey import Finding, Item, Survey
+from i2i.data.cache import shown_size
 
 SHOWN = 10  # items of a finding, in words
 FILES = 4  # of an item
@@ -140,7 +141,7 @@ class Report:
         if not needs.samples:
             return
         yield ""
-        yield f"memory: {needs.cache_bytes / GIB:.2f} GiB for --cache, {needs.batch_bytes / 2**20:.1f} MiB a batch"
+        yield f"memory: {shown_size(needs.cache_bytes)} for --cache, {shown_size(needs.batch_bytes)} a batch"
         if needs.rate:
             seconds = needs.epoch_seconds(workers) or 0
             yield (

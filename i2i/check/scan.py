@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -69,7 +70,7 @@ def _until_a_death(
 ) -> Iterator[list[Record]]:
     """Work through `waiting`; the jobs that were under way when a process died are added to `suspects`."""
     running: dict[Future, list[Job]] = {}
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_ignore_interrupts) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * workers:
@@ -78,12 +79,19 @@ def _until_a_death(
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield from future.result()
                     del running[future]
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         except BrokenProcessPool:
             suspects += [job for jobs in running.values() for job in jobs]
 
 
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the main process ends the others
+
+
 def _alone(job: Job, reader: Reader, seconds: float) -> list[Record]:
-    with ProcessPoolExecutor(1) as pool:
+    with ProcessPoolExecutor(1, initializer=_ignore_interrupts) as pool:
         try:
             return pool.submit(_look_at_all, [job], reader, seconds).result()[0]
         except BrokenProcessPool:

@@ -1,5 +1,7 @@
 """Data: folders of images to batches."""
 
+from pathlib import Path
+
 from i2i.data.batch import Batch, DataSpec, ImageError, Key, Sample, collate
 from i2i.data.config import DataConfig
 from i2i.data.dataset import ImageDataset
@@ -31,4 +33,10 @@ def build_dataset(config: DataConfig, seed: int = 0, needs_b: bool = True) -> Im
     """
     if not (config.dataroot or config.dataroot_A or config.dataroot_B):
         raise ValueError("--dataroot is missing: the folder that holds the images")
+    for name in ("dataroot_A", "dataroot_B"):
+        folder = getattr(config, name)
+        if folder is not None and not Path(folder).is_dir():
+            raise ValueError(f"--{name} {folder} is not a folder")
+    if not config.dataroot and needs_b and not (config.dataroot_A and config.dataroot_B):
+        raise ValueError("--dataroot_A and --dataroot_B belong together, where there is no --dataroot")
     return DATASETS[config.dataset_mode](config, seed, needs_b)

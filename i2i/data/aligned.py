@@ -53,7 +53,11 @@ class AlignedDataset(ImageDataset):
             name = next((name for name in (b, "image", PAIR) if table.column(name)), b)
             return Columns({b: table.complete([name], config.dataroot, config.max_dataset_size).files[name]})
         phase = self.root / config.phase
-        places = (self._folder(b), phase if has_images(phase) else None, self.root if has_images(self.root) else None)
+        places = (
+            self._folder(b),
+            phase if has_images(phase) else None,
+            self.root if has_images(self.root, False) else None,
+        )
         folder = next((place for place in places if place is not None), phase)
         files, self.root = self.images_in(folder), folder
         return Columns({b: files})

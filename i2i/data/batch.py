@@ -21,6 +21,10 @@ class ImageError(ValueError):
     """A file that cannot be used as an image; the message names the file and the way out."""
 
 
+class OptionError(ImageError):
+    """What is wrong with the options, found out at an image: another image would not do either."""
+
+
 class Key(NamedTuple):
     """Which sample: the random choices of a sample depend on the seed and on this alone."""
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import struct
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ FORMAT = b"i2i-px01"
 SET, ENTRY = "i2i-cache-", ".pixels"  # the start of the folder of each data set, the end of the file of each image
 IN_MEMORY, LOCK = "i2i-memory-", ".lock"
 LEDGER = ".pages"
+FORGOTTEN = 3600  # seconds after which a folder without a lock is nobody's
 PAGE = 4096  # bytes; what a file system gives at the least
 GIB = 2**30
 
@@ -65,7 +67,7 @@ def _in_memory(name: str, limit: int, images: int) -> ImageCache:
     memory, disk = Path("/dev/shm"), Path(tempfile.gettempdir())
     for left in (*memory.glob(f"{IN_MEMORY}*"), *disk.glob(f"{IN_MEMORY}*")):
         with contextlib.suppress(Timeout, OSError):  # it is in use, or someone else's
-            if (left / LOCK).exists():
+            if (left / LOCK).exists() or left.stat().st_mtime < time.time() - FORGOTTEN:
                 with FileLock(left / LOCK, timeout=0):
                     shutil.rmtree(left, ignore_errors=True)
     # Batches on their way out of the workers need memory too. A folder for temporary files stays in memory as long as
@@ -162,12 +164,12 @@ class ImageCache:
             room = self._make_room(need)
         except OSError as error:
             return self._give_up(error)
-        shown, limit = f"{self.images:,} images, {need / GIB:.2f} GiB", self.limit / GIB
+        shown, limit = f"{self.images:,} images, {shown_size(need)}", shown_size(self.limit)
         if need <= room:
-            log.info("cache: %s of at most %g GiB in %s", shown, limit, self.place)
+            log.info("cache: %s of at most %s in %s", shown, limit, self.place)
         else:
             fit = f"{self.images * room // need:,}"
-            log.info("cache: %s, of which %s fit into the %g GiB in %s", shown, fit, limit, self.place)
+            log.info("cache: %s, of which %s fit into the %s in %s", shown, fit, limit, self.place)
 
     def _make_room(self, need: int) -> int:
         """Remove other data sets, the one used longest ago first, until `need` bytes fit; gives how many do."""
@@ -200,6 +202,13 @@ def _read(entry: Path, source: tuple[int, int]) -> np.ndarray | None:
         return None
     whole = kind == FORMAT and tuple(found) == source and dimensions in (2, 3) and pixels.size == math.prod(shape)
     return pixels.reshape(shape) if whole else None
+
+
+def shown_size(count: float) -> str:
+    """A number of bytes for people: 512 KiB, 3.1 MiB, 0.26 GiB."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} KiB"
+    return f"{count / 2**20:.3g} MiB" if count < 2**27 else f"{count / GIB:.3g} GiB"
 
 
 def _digest(text: str) -> str:

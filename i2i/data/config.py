@@ -79,6 +79,10 @@ class DataConfig:
             raise ValueError(
                 "--augment_file is a pipeline of albumentations, which works on the CPU: use --augment cpu"
             )
+        if self.augment_file is not None and self.augment_preset not in ("none", "reference"):
+            raise ValueError(
+                f"--augment_file stands in place of --augment_preset {self.augment_preset}: give one of them"
+            )
         if self.conditions and self.dataset_mode != "aligned":
             raise ValueError(f"--conditions belong to pairs: --dataset_mode aligned, not {self.dataset_mode}")
         self._check_inputs()
@@ -121,6 +125,8 @@ class DataConfig:
         """The same for a translation the other way: what is said of the input is said of the output."""
         if self.conditions:
             raise ValueError(f"--conditions {' '.join(self.conditions)}: several images have no way back")
+        if self.derive != "none":
+            raise ValueError(f"--derive {self.derive}: its inputs are made, there is no way back to them")
         ends = ("channels", "classes", "range")
         there = {f"in_{end}": getattr(self, f"out_{end}") for end in ends}
         return dataclasses.replace(self, **there, **{f"out_{end}": getattr(self, f"in_{end}") for end in ends})

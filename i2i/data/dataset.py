@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2i.data.batch import DataSpec, ImageError, Key, Sample
+from i2i.data.batch import DataSpec, ImageError, Key, OptionError, Sample
 from i2i.data.derive import Derivation, derivation
-from i2i.data.domain import FULL_RANGE, Domain
+from i2i.data.domain import FULL_RANGE, Domain, held_by
 from i2i.data.folder import describe, list_images
 from i2i.data.listing import Columns, is_manifest, read_manifest, shown_files
-from i2i.data.pipeline import Pipeline, held_by
+from i2i.data.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
@@ -80,6 +80,8 @@ class ImageDataset(torch.utils.data.Dataset):
         """`load`, with the error returned: raised in a worker process it would arrive as a traceback."""
         try:
             return self.load(key)
+        except OptionError as error:
+            return error
         except ImageError as error:
             way_out = "; --on_bad_image skip leaves such files out" if self.config.on_bad_image == "error" else ""
             return ImageError(f"{error}{way_out}")
@@ -107,7 +109,10 @@ class ImageDataset(torch.utils.data.Dataset):
     def derivation_of(self, pixels: np.ndarray, path: str) -> Derivation:
         """`derivation` for pixels of a file, which may have another depth than the first."""
         assert self.derivation is not None
-        return dataclasses.replace(self.derivation, image=held_by(pixels, self.derivation.image, path))
+        try:
+            return dataclasses.replace(self.derivation, image=held_by(pixels, self.derivation.image, path))
+        except ValueError as error:
+            raise ImageError(str(error)) from None
 
     @cached_property
     def domains(self) -> tuple[tuple[Domain, ...], tuple[Domain, ...]]:

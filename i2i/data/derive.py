@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from i2i.data.domain import Domain
+from i2i.data.domain import FULL_RANGE, Domain
 from i2i.data.reading.channels import to_channels
 from i2i.data.transforms import resized
 
@@ -120,7 +120,9 @@ class Inpainting(Derivation):
 
     @property
     def input_channels(self) -> int:
-        return 4 if self.image.channels == 1 else self.image.channels + 1  # any file can be had as RGBA
+        if self.image.kind not in FULL_RANGE:
+            return self.image.channels  # files of floats have no alpha
+        return 4 if self.image.channels == 1 else self.image.channels + 1  # any other can be had as RGBA
 
     def domains(self) -> tuple[Domain, Domain]:
         return self.image._replace(channels=self.image.channels + 1), self.image
@@ -134,6 +136,8 @@ class Inpainting(Derivation):
 
     def input(self, pixels: np.ndarray) -> np.ndarray:
         """The image of `pixels` with a hole wherever it is not opaque: resizing mixes hidden colours into a rim."""
+        if pixels.shape[2] == self.image.channels:
+            return self._cut(pixels, np.zeros((*pixels.shape[:2], 1), bool))
         opaque = _range(pixels, self.image)[1]
         return self._cut(to_channels(pixels[:, :, :-1], self.image.channels), pixels[:, :, -1:] < OPAQUE * opaque)
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from i2i.data.batch import normalise
 from i2i.data.derive import lab_to_rgb
-from i2i.data.domain import Domain
-from i2i.data.writing import class_colours
+from i2i.data.domain import VOID, Domain
+from i2i.data.writing import class_colours, classes_of
 
 
 def displayed(pictures: dict[str, Tensor], a: Sequence[Domain], b: Sequence[Domain]) -> dict[str, Tensor]:
@@ -35,8 +35,8 @@ def _side_by_side(images: Tensor, domains: Sequence[Domain], lightness: Tensor |
 
 def _picture(images: Tensor, domain: Domain, lightness: Tensor | None) -> Tensor:
     if domain.is_labels:
-        palette = normalise(torch.from_numpy(class_colours(domain.channels)).to(images.device))
-        return palette[images.argmax(dim=1)].permute(0, 3, 1, 2)
+        palette = normalise(torch.from_numpy(class_colours(max(domain.channels, VOID + 1)))).to(images.device)
+        return palette[classes_of(images)].permute(0, 3, 1, 2)
     if domain.kind == "chroma":
         return lab_to_rgb(torch.zeros_like(images[:, :1]) if lightness is None else lightness.float(), images)
     if domain.channels == 2:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+VOID = 255  # in a label map, by custom: no class
 FULL_RANGE = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 
 
@@ -54,6 +55,27 @@ class Domain(NamedTuple):
             return torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
         unit = (pixels.astype(np.float32) - self.low) * (2 / (self.high - self.low)) - 1
         return torch.from_numpy(np.clip(unit, -1, 1, dtype=np.float32)).permute(2, 0, 1)
+
+
+def held_by(pixels: np.ndarray, domain: Domain, where: str) -> Domain:
+    """`domain` as an image has it, which may have another depth than the others; `where` that is, for errors.
+
+    Raises:
+        ValueError: for floats among files of 8 or 16 bits, whose range is not known, and for a class that is none.
+    """
+    if domain.is_labels:
+        if (beyond := pixels[(pixels >= domain.channels) & (pixels != VOID)]).size:
+            raise ValueError(
+                f"{where} has class {beyond[0]}, and by --in_classes or --out_classes they go from 0 to "
+                f"{domain.channels - 1}"
+            )
+        return domain
+    actual = domain.of_kind(pixels.dtype.name)
+    if actual is None:
+        raise ValueError(
+            f"{where} holds {pixels.dtype} where {domain.kind} is expected: --in_range or --out_range tells the range"
+        )
+    return actual
 
 
 def merged(images: Sequence[Tensor]) -> Tensor:

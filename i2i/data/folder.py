@@ -51,6 +51,8 @@ def describe(looked_for: Path, root: Path, phase: str, mode: str) -> str:
     found = f"which holds {_contents(looked_for)}" if looked_for.is_dir() else "which does not exist"
     if looked_for != root:
         found += f"; {root} holds {_contents(root)}"
+    if any(root.glob("*.tar")):
+        found += f"; shards are --dataroot '{root / '*.tar'}'"
     modes = [name for name in fitting_modes(root, phase) if name != mode]
     return found + (f"; --dataset_mode {' or '.join(modes)} would fit" if modes else "")
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from i2i.data.batch import Batch, ImageError, Key, Sample, collate
+from i2i.data.batch import Batch, ImageError, Key, OptionError, Sample, collate
 from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
 from i2i.data.memory import keep_freed_memory
@@ -44,7 +44,7 @@ class UsableSamples(Dataset):
             sample = self.dataset[Key(key.epoch, (key.item + offset) % length)]
             if isinstance(sample, Sample):
                 return dataclasses.replace(sample, skipped=tuple(skipped))
-            if self.dataset.config.on_bad_image == "error":
+            if self.dataset.config.on_bad_image == "error" or isinstance(sample, OptionError):
                 return sample
             skipped.append(str(sample))
         return ImageError(f"{len(skipped)} unusable images in a row, the last one: {skipped[-1]}")
@@ -208,8 +208,8 @@ def _settle(worker: int) -> None:
     atexit.register(os._exit, 0)
 
 
-def sample_batch(dataset: ImageDataset, count: int = 4) -> Batch:
-    """Up to `count` samples spread over the data set, the same ones every time; only those that the first fits.
+def sample_batch(dataset: ImageDataset, count: int = 4, device: torch.device | str = "cpu") -> Batch:
+    """Up to `count` samples spread over the data set, as a stream gives them; only those that the first fits.
 
     Images differ in size where `--preprocess` lets them, and those of a batch cannot.
 
@@ -226,4 +226,4 @@ def sample_batch(dataset: ImageDataset, count: int = 4) -> Batch:
             samples.append(sample)
     batch = collate(samples)
     assert isinstance(batch, Batch)  # they are all of one size
-    return batch
+    return _prepared(batch, torch.device(device), torch.float32, dataset.domains)

@@ -10,19 +10,16 @@ import numpy as np
 import torch
 
 from i2i.data.augment import AUGMENT_PRESETS, draw
-from i2i.data.batch import ImageError, Key
+from i2i.data.batch import ImageError, Key, OptionError
 from i2i.data.cache import build_cache
-from i2i.data.domain import Domain, merged
+from i2i.data.domain import Domain, held_by, merged
 from i2i.data.reading import Reader
-from i2i.data.reading.channels import to_channels
+from i2i.data.reading.channels import check_channels, to_channels
 from i2i.data.transforms import Preprocess, resized
 
 if TYPE_CHECKING:
     from i2i.data.augment.cpu import UserPipeline
     from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
-
-
-VOID = 255  # in a label map, by custom: no class
 
 
 class Purpose(enum.IntEnum):
@@ -77,21 +74,15 @@ class Pipeline:
         """The left and the right half of a file, each resized, with so many channels."""
 
         def make() -> np.ndarray:
-            both = self.reader.pixels(path, max(channels), _doubled(self.preprocess.at_least))
-            if both.shape[1] % 2:
-                raise ImageError(
-                    f"{path} is {both.shape[1]} pixels wide: side-by-side pairs have an even width; two separate "
-                    "folders of images are --dataset_mode unaligned"
-                )
-            return np.concatenate([self._resized(half) for half in np.split(both, 2, axis=1)], axis=1)
+            halves = self.reader.halves(path, channels, self.preprocess.at_least)
+            return np.concatenate([self._resized(half) for half in halves], axis=2)
 
-        left, right = np.split(self._cached(path, f"halves {max(channels)}", make), 2, axis=1)
-        return [
-            to_channels(half, count, self.reader.alpha) for half, count in zip((left, right), channels, strict=True)
-        ]
+        both = self._cached(path, f"halves {channels}", make)
+        return np.split(both, [channels[0]], axis=2)
 
     def prepared(self, pixels: np.ndarray, channels: int) -> np.ndarray:
         """Pixels (H, W, C) that need no file, as `picture` gives them."""
+        check_channels(pixels.shape[2], pixels.dtype.name, channels)
         return self._resized(to_channels(pixels, channels, self.reader.alpha))
 
     def _cached(self, path: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -126,7 +117,7 @@ class Pipeline:
         try:
             return self.user(cuts, labels, int(self.random(key, Purpose[f"USER_{domain}"]).integers(2**31)))
         except ValueError as error:
-            raise ImageError(f"{path}: {error}") from None
+            raise OptionError(f"{path}: {error}") from None
 
     def changes(self, key: Key, domain: str, geometry: str) -> np.ndarray | None:
         """What the preset does to the images of `domain`, with the geometry of `geometry`'s; None for nothing."""
@@ -145,11 +136,10 @@ class Pipeline:
         """The images of one domain as one (C, H, W), changed unless the device will do that."""
         tensors = []
         for image, domain in zip(images, domains, strict=True):
-            actual = held_by(image, domain, path)
-            if domain.is_labels and (beyond := image[(image >= domain.channels) & (image != VOID)]).size:
-                raise ImageError(
-                    f"{path} has class {beyond[0]}, but there are {domain.channels} by --in_classes or --out_classes"
-                )
+            try:
+                actual = held_by(image, domain, path)
+            except ValueError as error:
+                raise ImageError(str(error)) from None
             if changes is not None and not self.on_device:
                 from i2i.data.augment.cpu import augment
 
@@ -162,23 +152,9 @@ class Pipeline:
         return torch.from_numpy(changes) if changes is not None and self.on_device else None
 
 
-def held_by(pixels: np.ndarray, domain: Domain, path: str) -> Domain:
-    """`domain` as this file has it. Raises ImageError for floats among files of 8 or 16 bits: of unknown range."""
-    actual = domain.of_kind(pixels.dtype.name)
-    if actual is None:
-        raise ImageError(
-            f"{path} holds {pixels.dtype} among files of {domain.kind}: --in_range or --out_range tells their range"
-        )
-    return actual
-
-
 def _user_pipeline(config: DataConfig) -> UserPipeline | None:
     if config.augment_file is None:
         return None
     from i2i.data.augment.cpu import UserPipeline
 
     return UserPipeline(config.augment_file)
-
-
-def _doubled(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    return None if size is None else (2 * size[0], size[1])

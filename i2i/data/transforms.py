@@ -47,9 +47,7 @@ class Preprocess:
     @property
     def at_least(self) -> tuple[int, int] | None:
         """The size below which no image may be decoded at a reduced scale; None if it has to be decoded in full."""
-        if self.preprocess == "resize_and_crop":
-            return self.load_size
-        return (self.load_size[0], self.crop_size[1]) if self.preprocess.startswith("scale_width") else None
+        return self.load_size if self.preprocess == "resize_and_crop" else None  # other sizes follow from the file's
 
     def target(self, size: tuple[int, int]) -> tuple[int, int]:
         """What an image of `size` is resized to."""

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from i2i.data.domain import FULL_RANGE, Domain
+from i2i.data.domain import FULL_RANGE, VOID, Domain
 
 PALETTE_SIZE = 256
 FAST = 1  # zlib's level: encodes a PNG about four times as fast as Pillow's default of 6
@@ -21,13 +21,20 @@ def denormalise(image: Tensor, domain: Domain) -> np.ndarray:
 
     Integers are rounded; values outside [-1, 1] are clipped.
     """
-    values = image.detach().cpu().double().numpy()
     if domain.is_labels:
-        return values.argmax(axis=0).astype(np.uint8 if len(values) <= PALETTE_SIZE else np.uint16)
+        classes = classes_of(image[None])[0].cpu().numpy()
+        return classes.astype(np.uint8 if len(image) <= PALETTE_SIZE else np.uint16)
+    values = image.detach().cpu().double().numpy()
     pixels = (np.clip(values, -1, 1).transpose(1, 2, 0) + 1) / 2 * (domain.high - domain.low) + domain.low
     if domain.kind not in FULL_RANGE:
         return pixels.astype(np.float32)
     return np.clip(np.rint(pixels), *FULL_RANGE[domain.kind]).astype(domain.kind)
+
+
+def classes_of(images: Tensor) -> Tensor:
+    """The classes (N, H, W) of label maps (N, C, H, W), the likeliest; `VOID` where every channel denies its own."""
+    likeliest, classes = images.detach().max(dim=1)
+    return classes.masked_fill_(likeliest <= -1, VOID) if images.shape[1] <= VOID else classes
 
 
 def file_suffix(domain: Domain) -> str:

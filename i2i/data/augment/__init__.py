@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from i2i.data.domain import Domain
+from i2i.data.domain import FULL_RANGE, Domain
 
 
 class Change(NamedTuple):
@@ -94,7 +94,8 @@ def colored_channels(domain: Domain) -> int:
     """How many channels of `domain`, from the first, hold colours: not classes, parts of Lab, or transparency."""
     if domain.kind in ("labels", "lightness", "chroma"):
         return 0
-    return 3 if domain.channels == 4 else domain.channels
+    has_alpha = domain.channels in (2, 4) and domain.kind in FULL_RANGE
+    return domain.channels - has_alpha
 
 
 def blur_size(width: int, height: int) -> int:

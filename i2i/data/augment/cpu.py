@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from i2i.data.augment import COLORING, GEOMETRIC, blur_size, colored_channels, is_neutral, matrix, parameter
-from i2i.data.domain import Domain
+from i2i.data.domain import FULL_RANGE, Domain
 
 
 def augment(pixels: np.ndarray, parameters: np.ndarray, domain: Domain) -> np.ndarray:
@@ -20,6 +20,8 @@ def augment(pixels: np.ndarray, parameters: np.ndarray, domain: Domain) -> np.nd
     The result has the shape and the type of `pixels`; changed colours are clipped to the range of `domain`.
     """
     colored = colored_channels(domain)
+    if not domain.is_labels and (domain.low, domain.high) != FULL_RANGE.get(domain.kind):  # as the device gets them
+        pixels = np.clip(pixels, domain.low, domain.high).astype(pixels.dtype, copy=False)
     pixels = _warp(pixels, parameters, nearest=domain.is_labels)
     if colored == 0 or is_neutral(parameters, *COLORING):
         return pixels

@@ -48,7 +48,7 @@ class Reader:
     def info(self, path: str) -> Info:
         """What the header of a file says; the pixels are not decoded."""
         with _named(path):
-            return _open(read_bytes(path)).info
+            return self._open(path).info
 
     def pixels(self, path: str, channels: int, at_least: tuple[int, int] | None = None) -> np.ndarray:
         """An image, upright, with the wanted channels: (H, W, channels) uint8, uint16 or float32.
@@ -56,17 +56,40 @@ class Reader:
         One that is much larger than `at_least` (width, height) may come reduced, but not below that size.
         """
         with _named(path):
-            file = _open(read_bytes(path), channels)
-            info = self._checked(file.info)
-            pages = info.pages if self.pages == "auto" else 1
-            if pages > 1 and pages * info.channels != channels:
+            return self._pixels(self._open(path, channels), channels, at_least)
+
+    def halves(
+        self, path: str, channels: tuple[int, int], at_least: tuple[int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The left and the right half of an image, as `pixels` gives them; `at_least` is the size for each."""
+        with _named(path):
+            file = self._open(path, max(channels))
+            width = self._checked(file.info).width
+            if width % 2:
                 raise UnfitError(
-                    f"has {pages} pages of {info.channels} channels, {channels} are wanted; "
-                    f"--in_channels/--out_channels {pages * info.channels} reads all, --pages first the first"
+                    f"is {width} pixels wide: side-by-side pairs have an even width; two separate folders of images "
+                    "are --dataset_mode unaligned"
                 )
-            if pages == 1:
-                check_channels(info.channels, info.kind, channels)
-            return np.ascontiguousarray(to_channels(file.pixels(at_least, pages), channels, self.alpha))
+            whole = at_least is not None and width % 16 == 0  # at every scale each half is of whole pixels
+            both = self._pixels(file, max(channels), (2 * at_least[0], at_least[1]) if at_least and whole else None)
+            for count in channels:
+                check_channels(both.shape[2], both.dtype.name, count)
+            left, right = np.split(both, 2, axis=1)
+            return to_channels(left, channels[0], self.alpha), to_channels(right, channels[1], self.alpha)
+
+    def _open(self, path: str, channels: int | None = None) -> ImageFile:
+        return _open(read_bytes(path), channels, first_page=self.pages == "first")
+
+    def _pixels(self, file: ImageFile, channels: int, at_least: tuple[int, int] | None) -> np.ndarray:
+        info = self._checked(file.info)
+        if info.pages > 1 and info.pages * info.channels != channels:
+            raise UnfitError(
+                f"has {info.pages} pages of {info.channels} channels, {channels} are wanted; "
+                f"--in_channels/--out_channels {info.pages * info.channels} reads all, --pages first the first"
+            )
+        if info.pages == 1:
+            check_channels(info.channels, info.kind, channels)
+        return np.ascontiguousarray(to_channels(file.pixels(at_least, info.pages), channels, self.alpha))
 
     def labels(self, path: str) -> np.ndarray:
         """A label map, upright: the palette indices or grey values as stored, (H, W) uint8, uint16 or int32."""
@@ -101,16 +124,16 @@ def pil_pixels(image: Image.Image, channels: int, alpha: str = "drop") -> np.nda
     return np.ascontiguousarray(to_channels(turned, channels, alpha))
 
 
-def _open(content: bytes, channels: int | None = None, stored: bool = False) -> ImageFile:
-    """The file with that content; `stored` if its values count, not what they show."""
+def _open(content: bytes, channels: int | None = None, stored: bool = False, first_page: bool = False) -> ImageFile:
+    """The file with that content; `stored` if its values count, not what they show; or the first of its pages alone."""
     if not content:
         raise ValueError("it is empty")
     if content.startswith((arrays.MAGIC, arrays.ZIP_MAGIC)):
         return arrays.ArrayFile(content, channels)
     if content.startswith(tiff.MAGICS):
         # Pillow spreads grey of 2 or 4 bits over all 256 values.
-        opened = tiff.exact_in_pillow(content, (1, 8) if stored else range(9))
-        return tiff.TiffFile(content) if opened is None else PillowFile(content, opened)
+        opened = tiff.exact_in_pillow(content, (1, 8) if stored else range(9), first_page)
+        return tiff.TiffFile(content, first_page) if opened is None else PillowFile(content, opened)
     if (jpeg := plain_jpeg(content)) is not None:
         return jpeg
     image = open_header(content)

@@ -23,13 +23,20 @@ NEEDED = {256, 257, BITS, 259, 262, 266, 273, ORIENTATION, SAMPLES, 278, 279, 28
 PILLOW_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
 UNSIGNED = 1
 MINISWHITE = 0
+PLAIN = {MINISWHITE, 1, 2}  # grey and RGB: how the numbers are meant (photometric interpretation)
+YCBCR_OF_JPEG = (6, 7)  # decoded to RGB
 # none, LZW, JPEG, deflate (old and new), PackBits, JPEG 2000, LERC, LZMA, Zstandard, WebP: those whose decoders take
 # damaged data without a crash. Fax compression, whose decoder does not, is left to Pillow.
 COMPRESSIONS = {1, 5, 7, 8, 32773, 32946, 34712, 34887, 34925, 50000, 50001}
 
 
-def exact_in_pillow(content: bytes, bits: Collection[int] = range(9)) -> TiffImagePlugin.TiffImageFile | None:
-    """The file as Pillow opens it, if that gives all it holds: one page of unsigned values of so many `bits`."""
+def exact_in_pillow(
+    content: bytes, bits: Collection[int] = range(9), first_page: bool = False
+) -> TiffImagePlugin.TiffImageFile | None:
+    """The file as Pillow opens it, if that gives all it holds: one page of unsigned values of so many `bits`.
+
+    With `first_page` it may have more, which are not asked for.
+    """
     try:
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(content))
         tags = image.tag_v2
@@ -38,7 +45,7 @@ def exact_in_pillow(content: bytes, bits: Collection[int] = range(9)) -> TiffIma
             and set(tags.get(BITS, (1,))) <= set(bits)
             and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
             and tags.get(SAMPLES, 1) == len(image.getbands())
-            and image.n_frames == 1
+            and (first_page or image.n_frames == 1)
         )
     except Exception:  # it is damaged, or of a kind that Pillow does not know: tifffile has the last word
         return None
@@ -57,15 +64,19 @@ def _tifffile() -> Any:
 class TiffFile:
     """A TIFF file of any depth, with any number of channels and pages of full size."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, first_page: bool = False) -> None:
         self.content = content
         self.file = _tifffile().TiffFile(io.BytesIO(content))
+        if first_page:
+            self.pages = [self.file.pages[0]]
+            self.page: Any = self.pages[0]
+            return
         everything = list(self.file.pages)
         # An overview or a mask of another page is none that could be a channel.
         self.pages = [page for page in everything if not page.subfiletype & 0b101]
         if not self.pages or self._directory(everything[-1])[1] != 0:
             raise ValueError("pages of it are missing")
-        self.page: Any = self.pages[0]
+        self.page = self.pages[0]
 
     @property
     def orientation(self) -> int:
@@ -91,6 +102,9 @@ class TiffFile:
         """The first `pages` pages, one after the other as channels: (H, W, C) uint8, uint16 or float32."""
         if any(page.shaped != self.page.shaped or page.dtype != self.page.dtype for page in self.pages[:pages]):
             raise UnfitError("has pages that differ in size or type; --pages first takes the first")
+        for page in self.pages[:pages]:
+            if page.photometric not in PLAIN and (page.photometric, page.compression) != YCBCR_OF_JPEG:
+                raise UnfitError(f"holds colours as {page.photometric.name}, which is not read; save it as RGB")
         return np.concatenate([known_kind(self._stored(page)) for page in self.pages[:pages]], axis=2)
 
     def labels(self) -> np.ndarray:
