@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,6 +78,7 @@ class OptionParser(argparse.ArgumentParser):
         )
         self.defaults: dict[str, Any] = {}
         self._source = ""
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)  # with exponents
 
     def add_options(
         self,
@@ -181,7 +183,13 @@ def _help(text: str, default: Any) -> str:
 def from_values(config: type, values: Mapping[str, Any]) -> Any:
     """Build the dataclass `config` from options by name; its own validation may raise ValueError."""
     own = {field.name: values[field.name] for field in dataclasses.fields(config)}
-    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in own.items()})
+    return config(**{name: _plain(value) for name, value in own.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return None if value == [None] else tuple(value)  # `none` takes back what a file has set
+    return value
 
 
 def as_dict(config: Any) -> dict[str, Any]:

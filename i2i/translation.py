@@ -90,6 +90,8 @@ def input_dataset(config: DataConfig) -> ImageDataset:
     """
     first = config.direction[0]
     given = config.dataroot_A if first == "A" else config.dataroot_B
+    if not (given or config.dataroot):
+        raise ValueError("--dataroot or --input is missing: the images to translate")
     root = Path(given or config.dataroot)
     if config.dataset_mode == "unaligned":
         return build_dataset(

@@ -303,11 +303,11 @@ def test_what_the_images_take_is_announced(tmp_path: Path, source: str, caplog: 
     assert announced(keep, caplog) == ""
     half = np.zeros((PAGE * 128 - 64, 1, 1), np.uint8)  # half a MiB with its header
     keep.get(source, "", Counted(half))
-    assert announced(keep, caplog) == f"cache: 2,000 images, 0.98 GiB of at most 2 GiB in {tmp_path}"
+    assert announced(keep, caplog) == f"cache: 2,000 images, 0.977 GiB of at most 2 GiB in {tmp_path}"
     tight = cache(tmp_path, GIB // 4, images=2000)
     tight.get(source, "", Counted(half))
     assert (
-        announced(tight, caplog) == f"cache: 2,000 images, 0.98 GiB, of which 512 fit into the 0.25 GiB in {tmp_path}"
+        announced(tight, caplog) == f"cache: 2,000 images, 0.977 GiB, of which 512 fit into the 0.25 GiB in {tmp_path}"
     )
 
 

@@ -669,3 +669,12 @@ def test_heavy_libraries_wait_until_they_are_needed(tmp_path: Path) -> None:
         [sys.executable, "-c", script, path], capture_output=True, text=True, cwd=Path(__file__).parents[1], check=True
     )
     assert result.stdout.strip() == ""
+
+
+def test_colours_of_a_page_that_no_rgb_is(tmp_path: Path) -> None:
+    pages = [Image.new(mode, (4, 3), colour) for mode, colour in (("CMYK", (55, 225, 255, 0)), ("CMYK", 9))]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    expected = np.asarray(pages[0].convert("RGB"))
+    np.testing.assert_array_equal(Reader(pages="first").pixels(str(tmp_path / "x.tif"), 3), expected)
+    with pytest.raises(ImageError, match="holds colours as SEPARATED, which is not read; save it as RGB"):
+        Reader().pixels(str(tmp_path / "x.tif"), 8)

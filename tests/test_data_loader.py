@@ -15,7 +15,7 @@ from i2i.data import Batch, BatchStream, ImageError, Sample, collate
 from i2i.data.batch import normalise
 from i2i.data.order import MIXED, EndlessOrder
 from i2i.data.prefetch import Direct, Prefetcher, SideStream
-from i2i.data.transport import SLOTS
+from i2i.data.transport import SLOTS, _received
 from tests.pictures import coordinates, dataset, equal, noise, numbered, numbers, save
 
 RANDOM: dict[str, Any] = {"preprocess": "resize_and_crop", "load_size": (12, 10), "crop_size": (8,), "flip": True}
@@ -118,7 +118,7 @@ def test_the_cache_is_announced_once(pairs: Path, caplog: pytest.LogCaptureFixtu
     following.seek(0)
     following()
     (message,) = (record.message for record in caplog.records if record.name == "i2i.data.cache")
-    assert message.startswith("cache: 7 images, 0.00 GiB of at most 0.5 GiB in memory (")
+    assert message.startswith("cache: 7 images, 28 KiB of at most 0.5 GiB in memory (")
 
 
 @pytest.mark.parametrize("groups", [[4, 4, 4], [1, 5, 3, 7, 2, 6, 4, 8, 1]])
@@ -340,3 +340,19 @@ def test_a_gpu_gets_the_same(pairs: Path, workers: int) -> None:
         torch.testing.assert_close(other.image("b").cpu(), batch.image("b"), atol=1e-6, rtol=0)
         assert other.paths_a == batch.paths_a
     assert there.position == alone.position
+
+
+def test_batches_may_go_to_devices_of_any_kind() -> None:
+    batch = collate([sample(label=1), sample(label=2)])
+    assert isinstance(batch, Batch)
+    moved = batch.to("meta")
+    assert moved.a is not None and moved.a.device.type == "meta" and moved.a.dtype == torch.float32
+
+
+def test_outgrown_memory_is_let_go(tmp_path: Path) -> None:
+    for number in range(12):
+        save(tmp_path / f"{number}.png", noise(8 + 8 * number, 8, number))
+    following = BatchStream(dataset(tmp_path, "single", num_threads=1, serial_batches=True), 1)
+    for _ in range(24):
+        following()
+    assert all(len(pieces) <= SLOTS for pieces in _received.values())

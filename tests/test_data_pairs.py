@@ -10,7 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.data import BatchStream, DataSpec, ImageDataset, ImageError, Key, Sample
+from i2i.data import (
+    BatchStream,
+    DataConfig,
+    DataSpec,
+    ImageDataset,
+    ImageError,
+    Key,
+    Sample,
+    build_dataset,
+    sample_batch,
+)
 from i2i.data.domain import Domain
 from tests.pictures import coordinates, dataset, noise, numbered, numbers, save
 
@@ -94,7 +104,7 @@ def test_a_translation_needs_no_truth(tmp_path: Path) -> None:
     config = DataConfig(str(tmp_path), dataset_mode="aligned", phase="test", preprocess="none", flip=False)
     (first, *_) = epoch_of(build_dataset(config, needs_b=False))
     assert first.a is not None and first.b is None and first.path_b is None
-    with pytest.raises(ValueError, match="no images in .*test "):
+    with pytest.raises(ValueError, match="no folder of B"):
         build_dataset(config)
     numbered(tmp_path / "testB", 3)
     assert epoch_of(build_dataset(config, needs_b=False))[0].b is not None
@@ -195,7 +205,9 @@ def test_255_is_no_class_and_any_other_beyond_the_classes_is_an_error(tmp_path: 
     save(tmp_path / "trainB" / "x.png", noise(3, 1))
     (sample,) = epoch_of(dataset(tmp_path, "aligned", in_classes=2))
     assert sample.a is not None and sample.a[:, 0].tolist() == [[255, 0, 0], [0, 255, 0]]
-    with pytest.raises(ImageError, match=r"x\.png has class 1, but there are 1 by --in_classes"):
+    with pytest.raises(
+        ImageError, match=r"x\.png has class 1, and by --in_classes or --out_classes they go from 0 to 0"
+    ):
         epoch_of(dataset(tmp_path, "aligned", in_classes=1))
 
 
@@ -280,3 +292,129 @@ def test_no_preset_means_no_chance(tmp_path: Path) -> None:
     crops = [epoch_of(data, epoch)[0].a for epoch in range(5)]
     assert all(torch.equal(crop, crops[0]) for crop in crops)  # type: ignore[arg-type]
     assert crops[0][:2, 0, 0].tolist() == [4, 4]  # type: ignore[index]
+
+
+def test_a_missing_folder_does_not_turn_the_other_into_pairs(tmp_path: Path) -> None:
+    numbered(tmp_path / "train" / "A", 3)
+    numbered(tmp_path / "train" / "label", 3)
+    with pytest.raises(ValueError, match="no folder of B"):
+        dataset(tmp_path, "aligned")
+
+
+def test_what_the_reference_combined_is_read_and_not_what_it_was_made_of(tmp_path: Path) -> None:
+    for name in "AB":
+        numbered(tmp_path / name / "train", 2)
+    save(tmp_path / "train" / "both.png", noise(8, 4))
+    assert [Path(path).name for path in dataset(tmp_path, "aligned").files] == ["both.png"]
+    numbered(tmp_path / "trainA", 3)
+    numbered(tmp_path / "trainB", 3)
+    assert len(dataset(tmp_path, "aligned")) == 3
+
+
+@pytest.mark.parametrize("places", [{}, {"dataroot_A": "A", "dataroot_B": "B", "dataroot": ""}])
+def test_a_phase_that_is_not_there_is_not_made_of_the_others(tmp_path: Path, places: dict[str, str]) -> None:
+    for phase in ("train", "val"):
+        for name in "AB":
+            numbered(tmp_path / name / phase, 2)
+    options = {name: str(tmp_path / path) if path else "" for name, path in places.items()}
+    assert len(dataset(tmp_path, "aligned", phase="val", **options)) == 2
+    with pytest.raises(ValueError, match="no folder test in .*, but train, val|no images in .*test"):
+        dataset(tmp_path, "aligned", phase="test", **options)
+
+
+def test_a_derived_phase_is_not_made_of_the_others(tmp_path: Path) -> None:
+    numbered(tmp_path / "train", 2)
+    with pytest.raises(ValueError, match="no folder test in .*, but train; see --phase"):
+        dataset(tmp_path, "aligned", derive="grey", phase="test")
+
+
+def test_inputs_without_a_truth_are_all_translated(tmp_path: Path) -> None:
+    numbered(tmp_path / "testA", 4)
+    numbered(tmp_path / "testB", 2)
+    (tmp_path / "m.csv").write_text("a,b\ntestA/0.png,testB/0.png\ntestA/1.png,\n")
+    for root, count in ((tmp_path, 4), (tmp_path / "m.csv", 2)):
+        config = DataConfig(str(root), dataset_mode="aligned", phase="test", preprocess="none", flip=False)
+        samples = epoch_of(build_dataset(config, needs_b=False))
+        assert len(samples) == count and all(sample.b is None for sample in samples)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"conditions": ("A", "B")}, "each once, and without the output"),
+        ({"conditions": ("x", "X")}, "each once"),
+        ({"dataset_mode": "unaligned", "derive": "grey"}, "--derive grey makes pairs: --dataset_mode aligned"),
+        ({"in_range": (0.0, float("inf"))}, "--in_range 0 inf"),
+        ({"augment_file": "x.yaml", "augment_preset": "strong"}, "in place of --augment_preset strong"),
+    ],
+)
+def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DataConfig("x", **{"dataset_mode": "aligned"} | options)
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.jsonl"])
+def test_a_row_without_a_label_is_refused(tmp_path: Path, name: str) -> None:
+    rows = (
+        "image,label\nx.png,cat\ny.png,\n"
+        if name.endswith("csv")
+        else '{"image": "x.png", "label": "cat"}\n{"image": "y"}'
+    )
+    (tmp_path / name).write_text(rows)
+    with pytest.raises(ValueError, match="a row has no label"):
+        dataset(tmp_path / name, "classes")
+
+
+def test_spaces_around_cells_and_names_of_other_types(tmp_path: Path) -> None:
+    numbered(tmp_path, 2)
+    (tmp_path / "m.csv").write_text("a, b, split\n0.png, 1.png, train\n")
+    assert values(epoch_of(dataset(tmp_path / "m.csv", "aligned")), "b") == [1]
+    (tmp_path / "m.jsonl").write_text('{"a": ["0.png", "1.png"], "b": "1.png"}')
+    with pytest.raises(ValueError, match=r"\['0.png', '1.png'\] is no name of a file"):
+        dataset(tmp_path / "m.jsonl", "aligned")
+
+
+@pytest.mark.parametrize("width", [1146, 1150, 2302, 1152])
+def test_halves_of_a_large_jpeg_are_whole(tmp_path: Path, width: int) -> None:
+    left = np.full((600, width // 2, 3), 30, np.uint8)
+    path = tmp_path / "train" / "x.jpg"
+    path.parent.mkdir()
+    Image.fromarray(np.concatenate([left, left + 190], axis=1)).save(path, quality=100, subsampling=0)
+    (sample,) = epoch_of(dataset(tmp_path, "aligned", preprocess="resize_and_crop", load_size=(286,)))
+    assert sample.a is not None and sample.b is not None
+    assert (sample.a.float() - 30).abs().max() <= 3 and (sample.b.float() - 220).abs().max() <= 3
+
+
+def test_a_jpeg_and_a_png_of_one_size_stay_of_one_size(tmp_path: Path) -> None:
+    for name in ("A/x.jpg", "B/x.png"):
+        save(tmp_path / f"train{name}", noise(1000, 1501))
+    options: dict[str, Any] = {"preprocess": "scale_width_and_crop", "load_size": (250,), "crop_size": (200,)}
+    (sample,) = epoch_of(dataset(tmp_path, "aligned", **options))
+    assert sample.a is not None and sample.a.shape == (3, 200, 200)
+
+
+def test_values_beyond_the_range_mean_the_same_on_both_backends(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    for name in "AB":
+        write_npy(tmp_path / f"train{name}" / "x.npy", (rows + columns).astype(np.float32))
+    options: dict[str, Any] = {"in_channels": 1, "out_channels": 1, "in_range": (30.0, 60.0), "out_range": (0.0, 126.0)}
+    streams = [
+        BatchStream(dataset(tmp_path, "aligned", augment=backend, augment_preset="strong", **options), 1)
+        for backend in ("cpu", "gpu")
+    ]
+    for _ in range(4):
+        worker, device = (stream() for stream in streams)
+        assert (worker.image("a") - device.image("a")).abs().max() < 0.03
+
+
+def test_the_page_shows_what_the_device_does(tmp_path: Path) -> None:
+    numbered(tmp_path / "trainA", 4, size=32)
+    for number in range(4):
+        save(tmp_path / "trainB" / f"{number}.png", coordinates(32, 32) * 7)
+    shown = [
+        sample_batch(dataset(tmp_path, "unaligned", augment=backend, augment_preset="strong"))
+        for backend in ("cpu", "gpu")
+    ]
+    assert (shown[0].image("b") - shown[1].image("b")).abs().mean() < 0.02
+    plain = sample_batch(dataset(tmp_path, "unaligned"))
+    assert (shown[0].image("b") - plain.image("b")).abs().mean() > 0.1

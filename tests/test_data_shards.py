@@ -427,3 +427,18 @@ def test_shards_with_some_of_the_classes_keep_all_indices(make_shards: Any, tmp_
     assert data.classes == ("ant", "bee", "cat")
     sample = data.load(Key(0, 0))
     assert sample.label == 2
+
+
+def test_groups_are_those_of_the_rows_that_are_left(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", "0.jpg", "1.jpg", **{f"{number}__cls": b"0" for number in range(3)})
+    write_tar(tmp_path / "1.tar", "3.jpg", "4.jpg", **{f"{number}__cls": b"1" for number in (3, 4)})
+    data = dataset(tmp_path / "*.tar", "classes")
+    assert len(data) == 4 == sum(data.columns.groups)
+    derived = dataset(tmp_path / "*.tar", "aligned", derive="grey")
+    assert derived.columns.groups == [2, 2]
+
+
+def test_single_images_of_a_phase_are_packed_without_the_others(make_shards: Any, tmp_path: Path) -> None:
+    numbered(tmp_path / "train", 4)
+    numbered(tmp_path / "test", 3)
+    assert len(dataset(Path(pack(make_shards, tmp_path, "single")), "single")) == 4

@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 
-from i2i.config import tokens_from
-from i2i.data import DataSpec
+from i2i.config import from_values, tokens_from
+from i2i.data import DataConfig, DataSpec
 from i2i.models import build_model
 from i2i.reference_weights import Architecture, build, save_reference
 from i2i.training import Trainer, checkpoint
@@ -479,3 +479,11 @@ def test_a_given_norm_overrides_what_the_weights_say() -> None:
     assert translate(weights).translator().model.config.norm == "instance"
     assert translate(f"{weights} --norm none").translator().model.config.norm == "none"
     assert translate(f"{weights} --options {write('o.yaml', norm='none')}").translator().model.config.norm == "none"
+
+
+def test_small_negative_numbers_and_none_go_round_through_a_checkpoint() -> None:
+    options = train("--dataroot d --in_range -0.00001 255")
+    tokens = tokens_from(options.as_dict())
+    parser = options.parser()
+    assert from_values(DataConfig, parser.defaults | parser.given(tokens)).in_range == (-1e-05, 255.0)
+    assert train("--dataroot d --in_range none").data.in_range is None

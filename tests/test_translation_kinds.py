@@ -165,7 +165,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(tmp_path: Path, capsys
         train(tmp_path, "cyclegan", tmp_path, *NETS.split(), *MODELS["cyclegan"].split(), "--input_nc", "1")
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert stop.value.code == 2 and "x.tif holds float32: give --in_range LOW HIGH" in error
-    translator_error = pytest.raises(ValueError, match="the model takes uint8, this array holds float32")
+    translator_error = pytest.raises(ValueError, match="this array holds float32 where uint8 is expected")
     both_phases(tmp_path / "plain", "*A/x.png", blocks(255, np.uint8))
     both_phases(tmp_path / "plain", "*B/x.png", blocks(255, np.uint8))
     run(tmp_path / "plain", "cyclegan", "--input_nc", "1", "--output_nc", "1")

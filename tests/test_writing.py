@@ -180,3 +180,12 @@ def test_a_file_is_never_seen_half_written(tmp_path: Path, monkeypatch: pytest.M
         write_image(torch.ones(3, 4, 4), tmp_path / "x", Domain())
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["x.png"]
+
+
+def test_no_class_stays_no_class(tmp_path: Path) -> None:
+    domain = Domain(3, "labels", 0, 2)
+    labels = np.array([[0, 1, 2, 255]], np.uint8)
+    image = domain.to_tensor(labels) / 127.5 - 1
+    np.testing.assert_array_equal(denormalise(image, domain), labels)
+    with Image.open(write_image(image, tmp_path / "x", domain)) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), labels)

@@ -37,6 +37,9 @@ def build_dataset(config: DataConfig, seed: int = 0, needs_b: bool = True) -> Im
         folder = getattr(config, name)
         if folder is not None and not Path(folder).is_dir():
             raise ValueError(f"--{name} {folder} is not a folder")
-    if not config.dataroot and needs_b and not (config.dataroot_A and config.dataroot_B):
+    if not config.dataroot and config.dataset_mode == "classes":
+        raise ValueError("--dataset_mode classes takes a --dataroot, not --dataroot_A or --dataroot_B")
+    both_needed = needs_b and config.dataset_mode in ("aligned", "unaligned") and config.derive == "none"
+    if not config.dataroot and both_needed and not (config.dataroot_A and config.dataroot_B):
         raise ValueError("--dataroot_A and --dataroot_B belong together, where there is no --dataroot")
     return DATASETS[config.dataset_mode](config, seed, needs_b)

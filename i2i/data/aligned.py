@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
 from i2i.data.folder import describe, has_images
-from i2i.data.listing import Columns, common_folder, condition_folder, paired
+from i2i.data.listing import Columns, common_folder, condition_folder, paired, phase_folder
 from i2i.data.pipeline import Purpose
 
 PAIR = "pair"  # the column of files that hold A and B side by side
@@ -37,13 +38,9 @@ class AlignedDataset(ImageDataset):
         if table is not None and table.column(PAIR) is not None and not config.conditions:
             self.input_names, self.output_name = (PAIR,), PAIR
             return table.complete([PAIR], config.dataroot, config.max_dataset_size)
-        has_b = self._folder(self.output_name) if table is None else table.column(self.output_name)
-        if not self.needs_b and has_b is None:
-            self.output_name = None
-        wanted = [name for name in (*self.input_names, self.output_name) if name is not None]
         if table is not None:
-            return table.complete(wanted, config.dataroot, config.max_dataset_size)
-        return self._folders(wanted)
+            return self._with_b_if_needed(lambda names: table.complete(names, config.dataroot, config.max_dataset_size))
+        return self._folders()
 
     def _single_images(self, table: Columns | None) -> Columns:
         config, b = self.config, self.output_name
@@ -51,40 +48,66 @@ class AlignedDataset(ImageDataset):
         self.input_names = ()
         if table is not None:
             name = next((name for name in (b, "image", PAIR) if table.column(name)), b)
-            return Columns({b: table.complete([name], config.dataroot, config.max_dataset_size).files[name]})
-        phase = self.root / config.phase
-        places = (
-            self._folder(b),
-            phase if has_images(phase) else None,
-            self.root if has_images(self.root, False) else None,
-        )
-        folder = next((place for place in places if place is not None), phase)
+            rows = table.complete([name], config.dataroot, config.max_dataset_size)
+            return Columns({b: rows.files[name]}, groups=rows.groups)
+        folder = self._folder(b) or self._given(b) or phase_folder(self.root, config.phase)
         files, self.root = self.images_in(folder), folder
         return Columns({b: files})
 
-    def _folders(self, wanted: list[str]) -> Columns:
+    def _folders(self) -> Columns:
         config = self.config
-        folders = {name: self._folder(name) for name in wanted}
-        found = {name: folder for name, folder in folders.items() if folder is not None}
-        if len(found) == len(wanted):
-            self.root = found[wanted[0]]
-            return paired(found, config.max_dataset_size)
-        if config.conditions or config.dataroot_A or config.dataroot_B:
-            missing = next(name for name in wanted if name not in found)
-            there = describe(self.root / f"{config.phase}{missing}", self.root, config.phase, config.dataset_mode)
-            raise ValueError(f"--dataset_mode aligned: no folder of {missing} ({there})")
-        if any(classes for _, classes in config.inputs) or config.out_classes:
-            raise ValueError("label maps lie in a folder of their own, not side by side with other images")
-        files = self.images_in(self.root / config.phase)
-        self.root, self.input_names, self.output_name = self.root / config.phase, (PAIR,), PAIR
-        return Columns({PAIR: files})
+        phase = self.root / config.phase
+        of_phase = [(self.root / f"{config.phase}{mark}A").is_dir() for mark in ("", "_")]
+        explicit = (
+            config.conditions or config.dataroot_A or config.dataroot_B or config.out_classes or config.in_classes
+        )
+        found = {} if not explicit and not any(of_phase) and has_images(phase, recursive=False) else self._found()
+        if not found and not explicit:
+            files = self.images_in(phase)
+            self.root, self.input_names, self.output_name = phase, (PAIR,), PAIR
+            return Columns({PAIR: files})
+        needed = [*self.input_names, *([self.output_name] if self.needs_b and self.output_name else [])]
+        if missing := [name for name in needed if name not in found]:
+            there = describe(self.root / f"{config.phase}{missing[0]}", self.root, config.phase, config.dataset_mode)
+            raise ValueError(f"--dataset_mode aligned: no folder of {missing[0]} ({there})")
+        self.root = found[self.input_names[0]]
+        return self._with_b_if_needed(
+            lambda names: paired({name: found[name] for name in names if name in found}, config.max_dataset_size)
+        )
+
+    def _found(self) -> dict[str, Path]:
+        """The folders of the inputs and of b, of those that are there."""
+        names = [*self.input_names, *([self.output_name] if self.output_name else [])]
+        folders = {name: self._folder(name) for name in names}
+        return {name: folder for name, folder in folders.items() if folder is not None}
+
+    def _with_b_if_needed(self, rows: Callable[[list[str]], Columns]) -> Columns:
+        """The rows of inputs and b; where no b is needed, those of the inputs alone unless each has one."""
+        inputs, b = list(self.input_names), self.output_name
+        assert b is not None
+        if self.needs_b:
+            return rows([*inputs, b])
+        alone = rows(inputs)
+        try:
+            both = rows([*inputs, b])
+        except ValueError:
+            both = alone
+        if b in both.files and len(both.files[b]) == len(alone.files[inputs[0]]):
+            return both
+        self.output_name = None
+        return alone
 
     def _folder(self, name: str) -> Path | None:
         """The folder of the images called `name`, if there is one."""
         given = {"A": self.config.dataroot_A, "B": self.config.dataroot_B}.get(name)
-        if given is None:
-            return condition_folder(self.root, self.config.phase, name) if self.config.dataroot else None
-        return phase if (phase := Path(given) / self.config.phase).is_dir() else Path(given)
+        if given is not None:
+            return phase_folder(Path(given), self.config.phase)
+        return condition_folder(self.root, self.config.phase, name) if self.config.dataroot else None
+
+    def _given(self, name: str) -> Path | None:
+        """Without --dataroot, the folder that is given for the other domain."""
+        other = self.config.dataroot_B if name == "A" else self.config.dataroot_A
+        return None if self.config.dataroot or other is None else phase_folder(Path(other), self.config.phase)
 
     def load(self, key: Key) -> Sample:
         pipeline, (domains_a, domains_b) = self.pipeline, self.domains

@@ -140,7 +140,7 @@ class Batch:
 
 def normalise(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """uint8 to float in [-1, 1], float images as they are; contiguous, or in channels_last where a GPU prefers that."""
-    if images.dtype == torch.uint8 and not images.is_cuda and dtype == torch.float32:
+    if images.dtype == torch.uint8 and images.device.type == "cpu" and dtype == torch.float32:
         return _normalised_by_numpy(images)
     images = images if images.is_cuda else images.contiguous()
     return images.to(dtype).div_(127.5).sub_(1) if images.dtype == torch.uint8 else images.to(dtype)

@@ -29,9 +29,10 @@ class ClassDataset(ImageDataset):
     labels: np.ndarray
 
     def scan(self) -> Columns:
-        idx_file = None if self.config.dataroot_B else find_idx(self.root, self.config.phase, "images", 3)
+        idx_file = find_idx(self.root, self.config.phase, "images", 3)
         table = self.table()
         if table is not None:
+            table = table.complete([self._column(table)], self.config.dataroot)
             files, names = self._labelled_rows(table)
         elif idx_file is not None:
             files, names = self._read_idx(idx_file)
@@ -47,15 +48,17 @@ class ClassDataset(ImageDataset):
             self.images = None if self.images is None else self.images[order]
         return Columns({"B": files}, groups=groups)
 
-    def _labelled_rows(self, table: Columns) -> tuple[list[str | None], tuple[str, ...]]:
-        column = next((name for name in ("B", "image", "A") if table.column(name)), "B")
-        rows = table.complete([column], self.config.dataroot)
+    def _labelled_rows(self, rows: Columns) -> tuple[list[str | None], tuple[str, ...]]:
         if rows.labels is None:
             raise ValueError(f"--dataset_mode classes: {self.config.dataroot} has no labels, in a column `label`")
         names = rows.classes or natsort.natsorted(set(rows.labels))
         index = {name: number for number, name in enumerate(names)}
         self.labels = np.array([index[label] for label in rows.labels], np.int64)
-        return rows.files[column], tuple(names)
+        return next(iter(rows.files.values())), tuple(names)
+
+    @staticmethod
+    def _column(table: Columns) -> str:
+        return next((name for name in ("B", "image", "A") if table.column(name)), "B")
 
     def _read_idx(self, path: Path) -> tuple[list[str | None], tuple[str, ...]]:
         labels = find_idx(self.root, self.config.phase, "labels", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from i2i.config import check_choice, check_range, option
 from i2i.data.augment import AUGMENT_PRESETS
@@ -75,6 +76,7 @@ class DataConfig:
                 check_choice(field.name, getattr(self, field.name), choices)
         for name, low in LEAST.items():
             check_range(name, getattr(self, name), low)
+        check_range("cache_limit", self.cache_limit, 0, 2**30)
         if self.augment == "gpu" and self.augment_file is not None:
             raise ValueError(
                 "--augment_file is a pipeline of albumentations, which works on the CPU: use --augment cpu"
@@ -96,13 +98,18 @@ class DataConfig:
                 raise ValueError(f"--{name} {_shown(given)}: one number for each of the --conditions is expected")
             for number in given or ():
                 check_range(name, number, low)
+        if self.derive != "none" and self.dataset_mode not in ("aligned", "single"):
+            raise ValueError(f"--derive {self.derive} makes pairs: --dataset_mode aligned, not {self.dataset_mode}")
+        names = [name.casefold() for name in self.conditions or ()]
+        if len(set(names)) < len(names) or ("b" if self.direction == "AtoB" else "a") in names:
+            raise ValueError(f"--conditions {' '.join(self.conditions or ())}: each once, and without the output")
         if self.derive != "none" and (self.conditions or self.in_classes or self.out_classes):
             raise ValueError(f"--derive {self.derive} makes the input itself: leave --conditions and label maps out")
 
     def _check_ranges(self) -> None:
         for name in ("in_range", "out_range"):
             given = getattr(self, name)
-            if given is not None and (len(given) != 2 or not given[0] < given[1]):
+            if given is not None and (len(given) != 2 or not -math.inf < given[0] < given[1] < math.inf):
                 raise ValueError(f"--{name} {_shown(given)}: give the value that goes to -1 and a larger one, for 1")
 
     def _check_crop_fits(self) -> None:

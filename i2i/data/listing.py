@@ -15,6 +15,7 @@ import numpy as np
 from i2i.data.files import SEPARATOR
 from i2i.data.folder import list_images
 
+PHASES = ("train", "val", "valid", "test")
 MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 
@@ -75,17 +76,28 @@ def read_manifest(path: Path, phase: str) -> Columns:
     rows = _rows(path)
     names = list(dict.fromkeys(name for row in rows for name in row))
     split = next((name for name in names if name.casefold() in ("phase", "split")), None)
-    chosen = [row for row in rows if split is None or row.get(split) == phase]
+    chosen = [row for row in rows if split is None or str(row.get(split)) == phase]
     if not chosen:
         phases = sorted({str(row.get(split)) for row in rows if split is not None})
         raise ValueError(f"{path} has no rows" + (f" of --phase {phase}, but of {', '.join(phases)}" if phases else ""))
     label = next((name for name in names if name.casefold() in ("label", "class")), None)
+    for row in chosen:
+        if strange := [value for name, value in row.items() if name not in (split, label) and not _is_file(value)]:
+            raise ValueError(f"{path}: {strange[0]!r} is no name of a file")
     files: dict[str, list[str | None]] = {
-        name: [str(path.parent / str(row[name])) if row.get(name) not in (None, "") else None for row in chosen]
+        name: [str(path.parent / row[name]) if row.get(name) not in (None, "") else None for row in chosen]
         for name in names
         if name not in (split, label)
     }
-    return Columns(files, None if label is None else [str(row.get(label, "")) for row in chosen])
+    if label is None:
+        return Columns(files)
+    if any(row.get(label) in (None, "") for row in chosen):
+        raise ValueError(f"{path}: a row has no {label}")
+    return Columns(files, [str(row[label]) for row in chosen])
+
+
+def _is_file(value: Any) -> bool:
+    return value is None or isinstance(value, str)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -95,7 +107,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             header = text.split("\n", 1)[0]
             delimiter = max("\t;,", key=header.count) if header else ","
             rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
-            return [{name.strip(): value for name, value in row.items() if name} for row in rows]
+            return [{name.strip(): (value or "").strip() for name, value in row.items() if name} for row in rows]
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except FileNotFoundError:
         raise ValueError(f"--dataroot {path}: there is no such file") from None
@@ -107,9 +119,31 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def condition_folder(root: Path, phase: str, name: str) -> Path | None:
-    """The folder of the images called `name`: trainA, train_A, train/A, A/train or A, the first that is there."""
-    places = (root / f"{phase}{name}", root / f"{phase}_{name}", root / phase / name, root / name / phase, root / name)
-    return next((place for place in places if place.is_dir()), None)
+    """The folder of the images called `name`: trainA, train_A, train/A, A/train or A, the first that is there.
+
+    The last is meant for no phase, and not taken where it has folders for some.
+    """
+    places = (root / f"{phase}{name}", root / f"{phase}_{name}", root / phase / name, root / name / phase)
+    found = next((place for place in places if place.is_dir()), None)
+    return found or (root / name if (root / name).is_dir() and not phases_in(root / name) else None)
+
+
+def phase_folder(folder: Path, phase: str) -> Path:
+    """`folder`/`phase`, or `folder` itself where it has no folders of phases.
+
+    Raises:
+        ValueError: if it has folders for other phases only; names them.
+    """
+    if (folder / phase).is_dir():
+        return folder / phase
+    if others := phases_in(folder):
+        raise ValueError(f"there is no folder {phase} in {folder}, but {', '.join(others)}; see --phase")
+    return folder
+
+
+def phases_in(folder: Path) -> list[str]:
+    """The phases that have a folder of their own in `folder`."""
+    return [name for name in PHASES if (folder / name).is_dir()]
 
 
 def paired(folders: Mapping[str, Path], limit: int | None = None) -> Columns:

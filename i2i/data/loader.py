@@ -20,7 +20,7 @@ from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
 from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
-from i2i.data.prefetch import Direct, Prefetcher, SideStream
+from i2i.data.prefetch import DEATHS, Direct, Prefetcher, SideStream
 from i2i.data.transport import Channel
 
 log = logging.getLogger(__name__)
@@ -130,9 +130,9 @@ class BatchStream:
             self._batches = self._start()
         try:
             batch = next(self._batches)
-        except RuntimeError as error:
+        except (RuntimeError, *DEATHS) as error:
             self._batches = None
-            if not str(error).startswith("DataLoader worker"):
+            if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
                 raise
             raise OSError(
                 "a process that loads images has died, most likely for want of memory (in a container: of shared "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
 from i2i.data.folder import is_image
@@ -18,6 +20,8 @@ class SingleDataset(ImageDataset):
 
     def scan(self) -> Columns:
         config = self.config
+        given = config.dataroot_A if config.direction == "AtoB" else config.dataroot_B
+        self.root = Path(config.dataroot or given or "")
         if (table := self.table()) is not None:
             column = next((name for name in (config.direction[0], "image") if table.column(name)), config.direction[0])
             files = table.complete([column], config.dataroot, config.max_dataset_size).files[column]

@@ -22,7 +22,7 @@ _received: dict[str, dict[tuple[int, int], Tensor]] = {}  # memory of workers, b
 
 @dataclasses.dataclass
 class Slot:
-    """A piece of shared memory; the receiver knows it by its number once it was `sent`."""
+    """A piece of shared memory; once `sent` the receiver knows it by its number, until a larger one takes over."""
 
     memory: Tensor
     number: int
@@ -37,7 +37,7 @@ class Channel:
     """
 
     def __init__(self, name: str | None = None) -> None:
-        self.name, self.turns, self.numbers = name or uuid.uuid4().hex, itertools.count(), itertools.count()
+        self.name, self.turns = name or uuid.uuid4().hex, itertools.count()
         self.slots: dict[int, Slot] = {}
         weakref.finalize(self, _received.pop, self.name, None)
 
@@ -55,7 +55,7 @@ class Channel:
     def _memory(self, turn: int, size: int) -> Tensor:
         if turn not in self.slots or self.slots[turn].memory.nbytes < size:
             shared = torch.UntypedStorage._new_shared(size)
-            self.slots[turn] = Slot(torch.empty(0, dtype=torch.uint8).set_(shared), next(self.numbers))
+            self.slots[turn] = Slot(torch.empty(0, dtype=torch.uint8).set_(shared), turn)
         return self.slots[turn].memory[:size]
 
 

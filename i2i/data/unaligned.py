@@ -9,7 +9,7 @@ import numpy as np
 
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
-from i2i.data.listing import Columns
+from i2i.data.listing import Columns, phase_folder
 from i2i.data.pipeline import Purpose
 
 
@@ -34,7 +34,7 @@ class UnalignedDataset(ImageDataset):
         given = self.config.dataroot_A if name == "A" else self.config.dataroot_B
         if given is None:
             return self.root / f"{self.config.phase}{name}"
-        return phase if (phase := Path(given) / self.config.phase).is_dir() else Path(given)
+        return phase_folder(Path(given), self.config.phase)
 
     def __len__(self) -> int:
         return max(len(self.files), len(self.outputs))
