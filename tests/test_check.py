@@ -152,6 +152,15 @@ def label_maps(*values: int) -> Build:
     return build
 
 
+def painted(root: Path) -> None:
+    """Label maps whose classes have colours, which nobody has said are label maps."""
+    label_maps(0, 1, 2)(root)
+    for path in (root / "trainA").iterdir():
+        with Image.open(path) as image:
+            image.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
+            image.save(path)
+
+
 def both(*builds: Build) -> Build:
     return lambda root: [build(root) for build in builds]
 
@@ -211,6 +220,7 @@ FATAL: list[tuple[Build, dict[str, Any], Found]] = [
     ),
 ]
 WARNINGS: list[tuple[Build, dict[str, Any], Found]] = [
+    (painted, PAIRED, {"palette": [[f"trainA/{index}.png"] for index in range(4)]}),
     (lone, PAIRED, {"unmatched": [["trainB/lone.png"]]}),
     (in_unaligned(("trainA/x.png", GREY)), {}, {"greyscale": [["trainA/x.png"]]}),
     (in_unaligned(("trainB/x.png", np.full((SIZE, SIZE, 3), 9, np.uint8))), {}, {"constant": [["trainB/x.png"]]}),
