@@ -193,7 +193,7 @@ def test_an_image_smaller_than_the_crop_is_named(tmp_path: Path) -> None:
         ({"in_range": (1.0, 0.0)}, ["--in_range 1 0", "a larger one"]),
         ({"out_range": (1.0,)}, ["--out_range 1"]),
         ({"derive": "magic"}, ["--derive 'magic'", "colorization, grey, edges"]),
-        ({"derive": "grey", "in_classes": 3}, ["--derive grey", "label maps"]),
+        ({"dataset_mode": "aligned", "derive": "grey", "in_classes": 3}, ["--derive grey", "label maps"]),
         ({"augment": "gpu", "augment_file": "x.yaml"}, ["--augment_file", "--augment cpu"]),
         ({"cache": "all"}, ["--cache 'all'", "ram, disk"]),
         ({"out_channels": 0}, ["--out_channels 0"]),
