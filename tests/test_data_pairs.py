@@ -306,9 +306,10 @@ def test_what_the_reference_combined_is_read_and_not_what_it_was_made_of(tmp_pat
         numbered(tmp_path / name / "train", 2)
     save(tmp_path / "train" / "both.png", noise(8, 4))
     assert [Path(path).name for path in dataset(tmp_path, "aligned").files] == ["both.png"]
-    numbered(tmp_path / "trainA", 3)
+    numbered(tmp_path / "trainA", 3)  # unpaired ones of equal names, as datasets/prepare.py draws them
     numbered(tmp_path / "trainB", 3)
-    assert len(dataset(tmp_path, "aligned")) == 3
+    assert len(dataset(tmp_path, "aligned")) == 1
+    assert len(dataset(tmp_path, "aligned", conditions=("A",))) == 3
 
 
 @pytest.mark.parametrize("places", [{}, {"dataroot_A": "A", "dataroot_B": "B", "dataroot": ""}])

@@ -19,9 +19,9 @@ PAIR = "pair"  # the column of files that hold A and B side by side
 class AlignedDataset(ImageDataset):
     """Images of a and b that belong together; both get one and the same crop, flip and geometry.
 
-    A file of `<dataroot>/<phase>/` holds A in its left half and B in the right one, unless there are folders for A and
-    B (see `condition_folder`, or `--dataroot_A` and `--dataroot_B`), where files of one name are a pair. With
-    `--derive` it is one folder of single images.
+    A file of `<dataroot>/<phase>/` holds A in its left half and B in the right one. Where none lie there, or the options
+    say so, there are folders for A and B (see `condition_folder`, or `--dataroot_A` and `--dataroot_B`), and files of
+    one name are a pair. With `--derive` it is one folder of single images.
     """
 
     colored = "in"
@@ -57,11 +57,11 @@ class AlignedDataset(ImageDataset):
     def _folders(self) -> Columns:
         config = self.config
         phase = self.root / config.phase
-        of_phase = [(self.root / f"{config.phase}{mark}A").is_dir() for mark in ("", "_")]
         explicit = (
             config.conditions or config.dataroot_A or config.dataroot_B or config.out_classes or config.in_classes
         )
-        found = {} if not explicit and not any(of_phase) and has_images(phase, recursive=False) else self._found()
+        # Files right in the phase's folder are pairs whatever else there is, as they are to the reference.
+        found = {} if not explicit and has_images(phase, recursive=False) else self._found()
         if not found and not explicit:
             files = self.images_in(phase)
             self.root, self.input_names, self.output_name = phase, (PAIR,), PAIR
