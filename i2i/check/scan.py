@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import signal
 from collections import deque
@@ -70,7 +71,7 @@ def _until_a_death(
 ) -> Iterator[list[Record]]:
     """Work through `waiting`; the jobs that were under way when a process died are added to `suspects`."""
     running: dict[Future, list[Job]] = {}
-    with ProcessPoolExecutor(workers, initializer=_ignore_interrupts) as pool:
+    with _pool(workers) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * workers:
@@ -86,12 +87,21 @@ def _until_a_death(
             suspects += [job for jobs in running.values() for job in jobs]
 
 
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Not forked from this process: decoders have threads of their own, whose locks a fork would find taken for ever.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__])
+    return ProcessPoolExecutor(workers, context, _ignore_interrupts)
+
+
 def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the main process ends the others
 
 
 def _alone(job: Job, reader: Reader, seconds: float) -> list[Record]:
-    with ProcessPoolExecutor(1, initializer=_ignore_interrupts) as pool:
+    with _pool(1) as pool:
         try:
             return pool.submit(_look_at_all, [job], reader, seconds).result()[0]
         except BrokenProcessPool:

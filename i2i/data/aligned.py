@@ -19,9 +19,9 @@ PAIR = "pair"  # the column of files that hold A and B side by side
 class AlignedDataset(ImageDataset):
     """Images of a and b that belong together; both get one and the same crop, flip and geometry.
 
-    A file of `<dataroot>/<phase>/` holds A in its left half and B in the right one. Where none lie there, or the options
-    say so, there are folders for A and B (see `condition_folder`, or `--dataroot_A` and `--dataroot_B`), and files of
-    one name are a pair. With `--derive` it is one folder of single images.
+    A file of `<dataroot>/<phase>/` holds A in its left half and B in the right one. Where none lie there, or the
+    options say so, there are folders for A and B (see `condition_folder`, or `--dataroot_A` and `--dataroot_B`), and
+    files of one name are a pair. With `--derive` it is one folder of single images.
     """
 
     colored = "in"
