@@ -1,6 +1,7 @@
 """Translate images with a trained run: `python test.py --name RUN --dataroot FOLDER`; --help lists the options."""
 
-from i2i.translation import generate_images, input_dataset, translate_dataset
+from i2i.data.inputs import input_dataset
+from i2i.translation import generate_images, translate_dataset
 from options.test_options import TestOptions
 
 

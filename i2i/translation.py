@@ -17,19 +17,15 @@ from tqdm import tqdm
 
 from i2i.config import check_choice, check_range, option
 from i2i.data import (
-    DataConfig,
     ImageDataset,
     ImageError,
     Sample,
-    build_dataset,
     collate,
     samples_in_order,
 )
 from i2i.data.display import displayed
 from i2i.data.domain import Domain
-from i2i.data.folder import common_stem, has_images
-from i2i.data.listing import condition_folder
-from i2i.data.shards import is_shards
+from i2i.data.folder import common_stem
 from i2i.data.writing import write_image
 from i2i.translator import Translator
 from i2i.visuals import ResultsPage
@@ -78,39 +74,6 @@ class Labels(NamedTuple):
 
 
 REFERENCE_LABELS = Labels("real", "fake", "truth")  # of the reference's `--model test`
-
-
-def input_dataset(config: DataConfig) -> ImageDataset:
-    """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
-
-    Of an unaligned layout that is the domain from which `config.direction` leads; of pairs the second may be missing.
-
-    Raises:
-        ValueError: if there are none; says what was looked for.
-    """
-    first = config.direction[0]
-    given = config.dataroot_A if first == "A" else config.dataroot_B
-    if not (given or config.dataroot):
-        raise ValueError("--dataroot or --input is missing: the images to translate")
-    root = Path(given or config.dataroot)
-    if config.dataset_mode == "unaligned":
-        return build_dataset(
-            dataclasses.replace(config, dataset_mode="single", dataroot=str(_one_domain(root, config)))
-        )
-    special = config.conditions or config.derive != "none" or given
-    folders = (root / config.phase).is_dir() or condition_folder(root, config.phase, first) is not None
-    if root.is_dir() and not special and not folders and has_images(root, recursive=False):
-        return build_dataset(dataclasses.replace(config, dataset_mode="single"))
-    return build_dataset(config, needs_b=False)
-
-
-def _one_domain(root: Path, config: DataConfig) -> Path:
-    """Where the images of the domain lie from which `config.direction` leads."""
-    folders = (root / f"{config.phase}{config.direction[0]}", root / config.phase)
-    found = next((folder for folder in folders if folder.is_dir()), None)
-    given = config.dataroot_A if config.direction == "AtoB" else config.dataroot_B
-    whole = given or is_shards(str(root)) or root.is_file() or has_images(root, recursive=False)
-    return found or (root if whole else folders[0])
 
 
 def translate_dataset(

@@ -182,3 +182,9 @@ def test_mnist() -> None:
     image = train.load(Key(0, 0)).b
     assert image is not None and image.shape == (1, 28, 28)
     assert (image.min(), image.max()) == (0, 255)
+
+
+def test_channels_that_digits_cannot_have_are_an_error_of_one_line(tmp_path: Path) -> None:
+    write_idx(tmp_path, [0, 1])
+    error = dataset(tmp_path, "classes", out_channels=2)[Key(0, 0)]
+    assert isinstance(error, ImageError) and "has 1 channels, 2 are wanted" in str(error)

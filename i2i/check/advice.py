@@ -24,7 +24,6 @@ BYTES = {"uint8": 1, "uint16": 2, "float32": 4}
 MODELS = {"unaligned": "cyclegan", "aligned": "pix2pix", "classes": "cgan"}
 TIMED_SAMPLES, TIMED_SECONDS = 64, 2.0
 GPU_RATE = 100  # samples of 256 x 256 a second that training takes at most, to have workers enough
-FEW = 0.05  # the share of bad files that may be skipped without a second thought
 GIB = 2**30
 
 

@@ -94,7 +94,7 @@ class ClassDataset(ImageDataset):
     def read(self, path: str, domain: Domain, key: Key) -> np.ndarray:
         if self.images is None:
             return super().read(path, domain, key)
-        return self.pipeline.prepared(self.images[key.item][:, :, None].copy(), domain.channels)
+        return self.pipeline.prepared(self.images[key.item][:, :, None].copy(), domain.channels, path)
 
 
 def _idx_prefix(phase: str) -> str:

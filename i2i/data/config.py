@@ -121,6 +121,11 @@ class DataConfig:
                 "images are resized to the first and then cropped to the second"
             )
 
+    @property
+    def input_root(self) -> str:
+        """Where the images of the input lie: --dataroot_A or --dataroot_B by the direction, else --dataroot."""
+        return (self.dataroot_A if self.direction == "AtoB" else self.dataroot_B) or self.dataroot
+
     def for_device(self, kind: str) -> DataConfig:
         """The same with `--augment auto` decided for a device of `kind`."""
         if self.augment != "auto":

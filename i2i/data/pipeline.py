@@ -80,9 +80,12 @@ class Pipeline:
         both = self._cached(path, f"halves {channels}", make)
         return np.split(both, [channels[0]], axis=2)
 
-    def prepared(self, pixels: np.ndarray, channels: int) -> np.ndarray:
-        """Pixels (H, W, C) that need no file, as `picture` gives them."""
-        check_channels(pixels.shape[2], pixels.dtype.name, channels)
+    def prepared(self, pixels: np.ndarray, channels: int, path: str) -> np.ndarray:
+        """Pixels (H, W, C) that need no file of their own, as `picture` gives them; an ImageError names `path`."""
+        try:
+            check_channels(pixels.shape[2], pixels.dtype.name, channels)
+        except ValueError as error:
+            raise ImageError(f"{path} {error}") from None
         return self._resized(to_channels(pixels, channels, self.reader.alpha))
 
     def _cached(self, path: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:

@@ -20,8 +20,7 @@ class SingleDataset(ImageDataset):
 
     def scan(self) -> Columns:
         config = self.config
-        given = config.dataroot_A if config.direction == "AtoB" else config.dataroot_B
-        self.root = Path(config.dataroot or given or "")
+        self.root = Path(config.dataroot or config.input_root)
         if (table := self.table()) is not None:
             column = next((name for name in (config.direction[0], "image") if table.column(name)), config.direction[0])
             files = table.complete([column], config.dataroot, config.max_dataset_size).files[column]

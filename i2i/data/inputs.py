@@ -1,0 +1,40 @@
+"""Which images a translation takes: a data set of the run's layout, or whatever images lie in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from i2i.data import DataConfig, ImageDataset, build_dataset
+from i2i.data.folder import has_images
+from i2i.data.listing import condition_folder
+from i2i.data.shards import is_shards
+
+
+def input_dataset(config: DataConfig) -> ImageDataset:
+    """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
+
+    Of an unaligned layout that is the domain from which `config.direction` leads; of pairs the second may be missing.
+
+    Raises:
+        ValueError: if there are none; says what was looked for.
+    """
+    if not config.input_root:
+        raise ValueError("--dataroot or --input is missing: the images to translate")
+    root, single = Path(config.input_root), dataclasses.replace(config, dataset_mode="single")
+    if config.dataset_mode == "unaligned":
+        return build_dataset(dataclasses.replace(single, dataroot=str(_one_domain(root, config))))
+    special = config.conditions or config.derive != "none" or config.input_root != config.dataroot
+    folders = (root / config.phase).is_dir() or condition_folder(root, config.phase, config.direction[0]) is not None
+    if root.is_dir() and not special and not folders and has_images(root, recursive=False):
+        return build_dataset(single)
+    return build_dataset(config, needs_b=False)
+
+
+def _one_domain(root: Path, config: DataConfig) -> Path:
+    """Where the images of the domain lie from which `config.direction` leads."""
+    folders = (root / f"{config.phase}{config.direction[0]}", root / config.phase)
+    found = next((folder for folder in folders if folder.is_dir()), None)
+    given = config.input_root != config.dataroot
+    whole = given or is_shards(str(root)) or root.is_file() or has_images(root, recursive=False)
+    return found or (root if whole else folders[0])
