@@ -21,13 +21,14 @@ def input_dataset(config: DataConfig) -> ImageDataset:
     """
     if not config.input_root:
         raise ValueError("--dataroot or --input is missing: the images to translate")
-    root, single = Path(config.input_root), dataclasses.replace(config, dataset_mode="single")
+    root = Path(config.input_root)
     if config.dataset_mode == "unaligned":
-        return build_dataset(dataclasses.replace(single, dataroot=str(_one_domain(root, config))))
+        place = str(_one_domain(root, config))
+        return build_dataset(dataclasses.replace(config, dataset_mode="single", dataroot=place))
     special = config.conditions or config.derive != "none" or config.input_root != config.dataroot
     folders = (root / config.phase).is_dir() or condition_folder(root, config.phase, config.direction[0]) is not None
     if root.is_dir() and not special and not folders and has_images(root, recursive=False):
-        return build_dataset(single)
+        return build_dataset(dataclasses.replace(config, dataset_mode="single"))
     return build_dataset(config, needs_b=False)
 
 
