@@ -20,8 +20,9 @@ from i2i.networks import (
     build_generator,
     initialize,
 )
-from i2i.networks.blocks import PixelShuffleConv2d, pad_to_multiple, reflect_pad, upsampling_layer
+from i2i.networks.blocks import PixelShuffleConv2d, pad_to_multiple, upsampling_layer
 from i2i.networks.dcgan import base_and_doublings
+from i2i.networks.kernels import reflect_pad
 
 SMALL: dict[str, dict[str, int]] = {"resnet": {"num_blocks": 1}, "unet": {"num_downs": 3}}
 

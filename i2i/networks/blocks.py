@@ -1,4 +1,4 @@
-"""What the networks are built from: padding, norms, upsampling, initialisation."""
+"""What the networks are built from: norms, upsampling, chains of layers, initialisation."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -7,6 +7,9 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .kernels import reflect_pad
+from .layers import Conv2d, ConvTranspose2d, InstanceNorm2d, ReflectionPad
 
 T = TypeVar("T")
 
@@ -18,46 +21,10 @@ def choose(kind: str, name: str, choices: Mapping[str, T]) -> T:
     return choices[name]
 
 
-def reflect_pad(image: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
-    """Pad (N, C, H, W) by reflection without repeating the border, by any amount and for any size from 1x1.
-
-    Beyond one reflection the image goes on periodically, with period 2 (n - 1). Under
-    `torch.use_deterministic_algorithms` the pixels are gathered by index, for the CUDA gradient of `F.pad` is not
-    deterministic.
-    """
-    height, width = image.shape[-2:]
-    fits = max(left, right) < width and max(top, bottom) < height
-    if fits and not torch.are_deterministic_algorithms_enabled():
-        return F.pad(image, (left, right, top, bottom), mode="reflect")
-    rows = _reflected_index(height, top, bottom, image.device)
-    columns = _reflected_index(width, left, right, image.device)
-    return image.index_select(-2, rows).index_select(-1, columns)
-
-
-def _reflected_index(size: int, before: int, after: int, device: torch.device) -> Tensor:
-    period = max(2 * (size - 1), 1)
-    index = torch.arange(-before, size + after, device=device).remainder(period)
-    return torch.minimum(index, period - index) if size > 1 else torch.zeros_like(index)
-
-
 def pad_to_multiple(image: Tensor, multiple: int, minimum: int = 1) -> Tensor:
     """Reflect (N, C, H, W) at the bottom and right up to the next multiple of `multiple` that is at least `minimum`."""
     bottom, right = (max(-(-size // multiple) * multiple, minimum) - size for size in image.shape[-2:])
     return reflect_pad(image, 0, right, 0, bottom) if bottom or right else image
-
-
-class ReflectionPad(nn.Module):
-    """Reflection padding of the same width on all four sides."""
-
-    def __init__(self, padding: int) -> None:
-        super().__init__()
-        self.padding = padding
-
-    def forward(self, image: Tensor) -> Tensor:
-        return reflect_pad(image, *[self.padding] * 4)
-
-    def extra_repr(self) -> str:
-        return str(self.padding)
 
 
 def _identity(channels: int) -> nn.Module:
@@ -65,7 +32,7 @@ def _identity(channels: int) -> nn.Module:
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "instance": nn.InstanceNorm2d,
+    "instance": InstanceNorm2d,
     "batch": nn.BatchNorm2d,
     "none": _identity,
 }
@@ -87,7 +54,7 @@ def conv_block(conv: nn.Module, norm: nn.Module, activation: nn.Module, padding:
     return nn.Sequential(OrderedDict(pad=pad, conv=conv, norm=norm, activation=activation))
 
 
-class InterpolateConv2d(nn.Conv2d):
+class InterpolateConv2d(Conv2d):
     """Enlarge twofold, then convolve 3x3: no checkerboard (Odena et al. 2016, distill.pub/2016/deconv-checkerboard)."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool, mode: str) -> None:
@@ -100,7 +67,7 @@ class InterpolateConv2d(nn.Conv2d):
         return super().forward(reflect_pad(enlarged, 1, 1, 1, 1))
 
 
-class PixelShuffleConv2d(nn.Conv2d):
+class PixelShuffleConv2d(Conv2d):
     """Convolve 3x3 to four times the channels, then fold them into space (Shi et al. 2016, arXiv 1609.05158)."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool) -> None:
@@ -118,7 +85,7 @@ class PixelShuffleConv2d(nn.Conv2d):
 
 def _deconv(in_channels: int, out_channels: int, bias: bool, kernel_size: int) -> nn.Module:
     # A 3x3 kernel needs one more row and column at the end to double the size; a 4x4 kernel does so by itself.
-    return nn.ConvTranspose2d(
+    return ConvTranspose2d(
         in_channels, out_channels, kernel_size, stride=2, padding=1, output_padding=kernel_size % 2, bias=bias
     )
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import conv_block, norm_layer
+from .layers import Conv2d, ConvTranspose2d
 
 _SIZES = {base * 2**doublings: (base, doublings) for base in (4, 5, 6, 7) for doublings in range(1, 12)}
 
@@ -54,17 +55,17 @@ class DCGANGenerator(nn.Module):
         self.noise_dim = noise_dim
         self.num_classes = num_classes
         # A transposed convolution of a 1x1 map is a linear layer, and lets the norm and the initialisation be 2-d.
-        project = nn.ConvTranspose2d(noise_dim + num_classes, widths[0], base, bias=bias)
+        project = ConvTranspose2d(noise_dim + num_classes, widths[0], base, bias=bias)
         self.stem = conv_block(project, norm_layer(norm, widths[0]), nn.ReLU(inplace=True))
         self.up = nn.ModuleList(
             conv_block(
-                nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1, bias=bias),
+                ConvTranspose2d(inner, outer, 4, stride=2, padding=1, bias=bias),
                 norm_layer(norm, outer),
                 nn.ReLU(inplace=True),
             )
             for inner, outer in pairwise(widths)
         )
-        self.head = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
+        self.head = ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
         one_hot = F.one_hot(label, self.num_classes).to(noise.dtype)
@@ -90,7 +91,7 @@ class DCGANDiscriminator(nn.Module):
         widths = [channels, *_widths(filters, doublings)]
         self.down = nn.ModuleList(
             conv_block(
-                nn.Conv2d(inner, outer, 4, stride=2, padding=1, bias=i == 0 or norm != "batch"),
+                Conv2d(inner, outer, 4, stride=2, padding=1, bias=i == 0 or norm != "batch"),
                 norm_layer(norm if i > 0 else "none", outer),
                 nn.LeakyReLU(0.2, inplace=True),
             )

@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from .blocks import conv_block, norm_layer
+from .layers import Conv2d
 
 
 class PatchGAN(nn.Module):
@@ -22,13 +23,13 @@ class PatchGAN(nn.Module):
         widths = [in_channels, *(filters * min(2**layer, 8) for layer in range(n_layers + 1))]
         self.layers = nn.ModuleList(
             conv_block(
-                nn.Conv2d(inner, outer, 4, stride=2 if i < n_layers else 1, padding=1, bias=i == 0 or norm != "batch"),
+                Conv2d(inner, outer, 4, stride=2 if i < n_layers else 1, padding=1, bias=i == 0 or norm != "batch"),
                 norm_layer(norm if i > 0 else "none", outer),
                 nn.LeakyReLU(0.2, inplace=True),
             )
             for i, (inner, outer) in enumerate(pairwise(widths))
         )
-        self.head = nn.Conv2d(widths[-1], 1, 4, padding=1)
+        self.head = Conv2d(widths[-1], 1, 4, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -65,15 +66,15 @@ class PixelDiscriminator(nn.Module):
                 f"discriminator 'pixel' has no n_layers, got {n_layers}: choose 'n_layers' to set their number"
             )
         bias = norm != "batch"
-        first = nn.Conv2d(in_channels, filters, 1)
-        second = nn.Conv2d(filters, 2 * filters, 1, bias=bias)
+        first = Conv2d(in_channels, filters, 1)
+        second = Conv2d(filters, 2 * filters, 1, bias=bias)
         self.layers = nn.ModuleList(
             [
                 conv_block(first, nn.Identity(), nn.LeakyReLU(0.2, inplace=True)),
                 conv_block(second, norm_layer(norm, 2 * filters), nn.LeakyReLU(0.2, inplace=True)),
             ]
         )
-        self.head = nn.Conv2d(2 * filters, 1, 1, bias=bias)
+        self.head = Conv2d(2 * filters, 1, 1, bias=bias)
 
     def forward(self, image: Tensor) -> Tensor:
         for layer in self.layers:

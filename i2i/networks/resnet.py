@@ -4,7 +4,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from .blocks import ReflectionPad, conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
+from .blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
+from .layers import Conv2d, ReflectionPad
 
 
 class ResidualBlock(nn.Module):
@@ -13,11 +14,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm: str, dropout: bool, bias: bool) -> None:
         super().__init__()
         self.pad = ReflectionPad(1)
-        self.conv1 = nn.Conv2d(channels, channels, 3, bias=bias)
+        self.conv1 = Conv2d(channels, channels, 3, bias=bias)
         self.norm1 = norm_layer(norm, channels)
         self.activation = nn.ReLU(inplace=True)
         self.dropout = dropout_layer(dropout)
-        self.conv2 = nn.Conv2d(channels, channels, 3, bias=bias)
+        self.conv2 = Conv2d(channels, channels, 3, bias=bias)
         self.norm2 = norm_layer(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,11 +46,11 @@ class ResNetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         bias = norm != "batch"
-        stem = nn.Conv2d(in_channels, filters, 7, bias=bias)
+        stem = Conv2d(in_channels, filters, 7, bias=bias)
         self.stem = conv_block(stem, norm_layer(norm, filters), nn.ReLU(inplace=True), padding=3)
         self.down = nn.ModuleList(
             conv_block(
-                nn.Conv2d(inner, 2 * inner, 3, stride=2, padding=1, bias=bias),
+                Conv2d(inner, 2 * inner, 3, stride=2, padding=1, bias=bias),
                 norm_layer(norm, 2 * inner),
                 nn.ReLU(inplace=True),
             )
@@ -64,7 +65,7 @@ class ResNetGenerator(nn.Module):
             )
             for outer in (2 * filters, filters)
         )
-        head = nn.Conv2d(filters, out_channels, 7)
+        head = Conv2d(filters, out_channels, 7)
         self.head = nn.Sequential(OrderedDict(pad=ReflectionPad(3), conv=head, activation=nn.Tanh()))
 
     def forward(self, image: Tensor) -> Tensor:

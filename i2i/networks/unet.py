@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
+from .layers import Conv2d
 
 
 class UNetGenerator(nn.Module):
@@ -69,7 +70,7 @@ def _down(level: int, channels: list[int], norm: str, bias: bool) -> nn.Sequenti
     inner, outer = channels[level], channels[level + 1]
     innermost = level == len(channels) - 2
     activation = nn.Identity() if innermost else nn.LeakyReLU(0.2, inplace=True)
-    return conv_block(nn.Conv2d(inner, outer, 4, stride=2, padding=1, bias=bias), norm_layer(norm, outer), activation)
+    return conv_block(Conv2d(inner, outer, 4, stride=2, padding=1, bias=bias), norm_layer(norm, outer), activation)
 
 
 def _arriving(level: int, widths: list[int]) -> int:
