@@ -137,11 +137,16 @@ def _add_flag(group: Any, field: dataclasses.Field, hint: Any, default: Any, hel
         group.add_argument(*names, dest=field.name, action=BooleanFlag, on=default, help=help)
         return
     choices = field.metadata["choices"]
+    switch = {"on", "off"} <= set(choices or ())
+    if switch:  # YAML reads the bare words on and off as true and false, which become flags without a value
+        negative = [f"--no{separator}{field.name}" for separator in "-_"]
+        group.add_argument(*negative, dest=field.name, action="store_const", const="off", help=argparse.SUPPRESS)
     group.add_argument(
         *names,
         dest=field.name,
         type=_number_or_none(kind) if optional and kind is not str else kind,
-        nargs="+" if many else None,
+        nargs="+" if many else "?" if switch else None,
+        const="on" if switch else None,
         choices=choices,
         metavar="{" + ",".join(choices) + "}" if choices else METAVARS[kind],
         help=help,

@@ -55,11 +55,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seed torch, NumPy and Python; `deterministic` allows only algorithms that repeat to the bit, else the fastest."""
+    """Seed torch, NumPy and Python; `deterministic` allows only algorithms that repeat to the bit."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    torch.backends.cudnn.benchmark = not deterministic
     if torch.are_deterministic_algorithms_enabled() != deterministic:  # the call takes a second, even to change nothing
         torch.use_deterministic_algorithms(deterministic)
     if deterministic:  # read by cuBLAS when it starts

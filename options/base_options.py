@@ -11,11 +11,15 @@ from typing import Any, ClassVar, NoReturn
 import yaml
 from tqdm import tqdm
 
+from i2i.acceleration import AccelerationConfig
+from i2i.acceleration.choices import keeps_memory
 from i2i.config import OptionParser, as_dict, from_values, tokens_from
 from i2i.data import DataConfig
+from i2i.data.memory import keep_freed_memory
 from i2i.models import MODELS
 from i2i.run import RunConfig, checkpoint_path
 from i2i.training import checkpoint
+from i2i.training.memory import is_out_of_memory
 from options.retired import IGNORED, Ignored, for_model, modernise
 
 PRESETS = Path(__file__).parent / "presets"
@@ -73,6 +77,8 @@ class BaseOptions:
         if any({"-h", "--help"} & set(tokens) for _, tokens in self.sources):
             self.parser().parse_args(["--help"])
         self.sources.append(("", self._suffixed_name()))
+        if keeps_memory(self._peek(AccelerationConfig)["keep_memory"]).value:
+            keep_freed_memory()  # ahead of the first tensor, which a checkpoint may bring
         stored = self.stored()
         self.model_name = self._chosen_model(stored.get("model"))
         parser = self.parser()
@@ -128,10 +134,10 @@ class BaseOptions:
         except (KeyError, ValueError, AttributeError) as error:
             raise ValueError(f"--suffix {suffix}: braces hold names of options, not {error}") from None
 
-    def _load_checkpoint(self, folder: Path, epoch: str) -> dict[str, Any]:
+    def _load_checkpoint(self, folder: Path, epoch: str, mapped: bool = False) -> dict[str, Any]:
         """Read a checkpoint of the run in `folder`; gives the options that it was saved with."""
         self.path = checkpoint_path(folder, epoch)
-        self.checkpoint = checkpoint.load(self.path)
+        self.checkpoint = checkpoint.load(self.path, mapped=mapped)
         if self.checkpoint["options"].get("model") not in MODELS:
             raise ValueError(f"{self.path} does not say which of the models {', '.join(MODELS)} it holds")
         return self.checkpoint["options"]
@@ -184,15 +190,21 @@ class BaseOptions:
         """Run `work`; what a user got wrong ends the program with one line and exit code 2."""
         try:
             return work()
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            if "--verbose" in self.argv:
+                raise
+            if is_out_of_memory(error):
+                self.fail(f"out of memory: {self.ways_out()}")
             # A worker's death is raised wherever the program is at that moment.
             if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
-                raise
-            if "--verbose" in self.argv:
                 raise
             self.fail(str(error))
         except KeyboardInterrupt:
             self.fail("interrupted", code=130)
+
+    def ways_out(self) -> str:
+        """What there is to do where memory does not suffice."""
+        raise NotImplementedError
 
     def fail(self, message: str, code: int = 2) -> NoReturn:
         """End the program with one line."""

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from i2i.acceleration import AccelerationConfig
 from i2i.config import OptionParser, as_dict
 from i2i.data import DataConfig
+from i2i.data.inputs import input_dataset
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
-from i2i.run import RunConfig, saved_epochs
-from i2i.translation import REFERENCE_LABELS, Labels, TestConfig
+from i2i.run import RunConfig, resolve_device, saved_epochs
+from i2i.translation import (
+    REFERENCE_LABELS,
+    Labels,
+    TestConfig,
+    suitable_batch_size,
+    suitable_readers,
+    translated,
+)
+from i2i.translation.processes import helpers
+from i2i.translation.rows import Row
 from i2i.translator import Translator, load_model
 from options.base_options import BaseOptions
 from options.retired import IGNORED
@@ -25,6 +41,7 @@ STORED = ("model", "direction", "dataset_mode", "crop_size", *DOMAINS, *READING)
 # Decided by the model, or fixed.
 TRAINING = ("augment", "augment_preset", "augment_color", "augment_file", "cache", "cache_limit", "cache_dir")
 HIDDEN = (*DOMAINS, *TRAINING, "flip", "serial_batches", "max_dataset_size")
+SUITABLE = ("batch_size", "num_threads")  # which the translation chooses unless they are given
 
 
 class TestOptions(BaseOptions):
@@ -46,22 +63,23 @@ class TestOptions(BaseOptions):
         "flip": False,
         "augment_preset": "none",
         "serial_batches": True,
-        "batch_size": 8,
     }
     ignored = IGNORED | {
         flag: (True, "only train.py shows anything on visdom")
         for flag in ("--display_env", "--display_server", "--display_port")
     }
     test: TestConfig
+    acceleration: AccelerationConfig
     weights: Path | None = None  # a generator of the reference implementation, instead of a checkpoint
     opposite: bool = False  # whether a CycleGAN's other generator is asked for
 
     def sections(self) -> dict[str, type]:
-        return {"run": RunConfig, "test": TestConfig, "data": DataConfig}
+        return {"run": RunConfig, "test": TestConfig, "acceleration": AccelerationConfig, "data": DataConfig}
 
     def shown_defaults(self) -> dict[str, str | None]:
         hidden = [*HIDDEN, *(field.name for field in dataclasses.fields(self.config_class))]
-        return dict.fromkeys(STORED, "the run's") | dict.fromkeys(hidden) | {"load_size": "the crop_size"}
+        words = {"load_size": "the crop_size"} | dict.fromkeys(SUITABLE, "what suits the network and the device")
+        return dict.fromkeys(STORED, "the run's") | dict.fromkeys(hidden) | words
 
     def add_commands(self, parser: OptionParser) -> None:
         super().add_commands(parser)
@@ -82,7 +100,7 @@ class TestOptions(BaseOptions):
         if weights is not None:
             self.weights = Path(weights)
             return {}
-        options = self._load_checkpoint(folder, values["epoch"])
+        options = self._load_checkpoint(folder, values["epoch"], mapped=True)
         own = {field.name for field in dataclasses.fields(MODELS[options["model"]].Config)}
         return {name: value for name, value in options.items() if name in own.union(STORED)}
 
@@ -101,6 +119,8 @@ class TestOptions(BaseOptions):
         super()._build(values)
         if self.checkpoint is not None:
             self._compare_direction(self.checkpoint["options"]["direction"])
+        if self.generates and (self.test.part or self.test.processes > 1):
+            raise ValueError("--part and --processes share the images of a folder; leave them out to generate images")
         if {"load_size", "crop_size"} & set(self.given) and self.data.preprocess == "none":
             self.notice("sizes have no effect with --preprocess none, which keeps the images' own; see --preprocess")
 
@@ -112,12 +132,20 @@ class TestOptions(BaseOptions):
                 "and only a cyclegan has a generator for the other way; train another run"
             )
 
-    def translator(self) -> Translator:
-        """The model to translate with, on its device."""
+    def translator(self, process: int = 0) -> Translator:
+        """The model to translate with, on the device of one of `--processes`; sets what suits it of `data`."""
+        translator = self._load_translator(process)
+        batch_size, readers = suitable_batch_size(translator), suitable_readers(translator.device)
+        suitable: dict[str, Any] = dict(zip(SUITABLE, (batch_size, readers), strict=True))
+        self.data = dataclasses.replace(self.data, **{k: v for k, v in suitable.items() if k not in self.given})
+        return translator
+
+    def _load_translator(self, process: int) -> Translator:
         common: dict[str, Any] = {
-            "device": self.run.device,
+            "device": self._device(process),
             "seed": self.run.seed,
             "running_statistics": self.test.eval,
+            "acceleration": self.acceleration,
         }
         if self.checkpoint is None:
             assert self.weights is not None  # a test has the one or the other
@@ -125,6 +153,16 @@ class TestOptions(BaseOptions):
             return Translator.from_reference(self.weights, norm=norm, dropout=self.model.dropout, **common)
         model = load_model(self.checkpoint, as_dict(self.model), self.test.ema)
         return Translator(model, target="a" if self.opposite else "b", **common)
+
+    def _device(self, process: int) -> str:
+        device = resolve_device(self.run.device)
+        if device.type == "cuda" and device.index is None and self.test.processes > 1:
+            return f"cuda:{process % torch.cuda.device_count()}"
+        return str(device)
+
+    def helpers(self) -> AbstractContextManager[list[Connection]]:
+        """The other ones of `--processes` at work, as connections to them."""
+        return helpers(partial(_helper_rows, self.argv), self.test.processes)
 
     def images(self, translator: Translator) -> DataConfig:
         """What to translate, read as the model takes it."""
@@ -143,6 +181,10 @@ class TestOptions(BaseOptions):
         if self.test.input:
             data = dataclasses.replace(data, dataroot=self.test.input, dataset_mode="single")
         return data
+
+    def ways_out(self) -> str:
+        ways = "a smaller one, --precision bf16, and smaller images (--preprocess scale_width --load_size 512)"
+        return f"--batch_size {self.data.batch_size} was too much; {ways} all take less"
 
     @property
     def generates(self) -> bool:
@@ -163,6 +205,21 @@ class TestOptions(BaseOptions):
         which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
         backwards = f"_{self.data.direction}" if self.opposite else ""
         return Path(self.test.results_dir) / self.run.name / f"{what}_{which}{backwards}"
+
+
+class _HelperOptions(TestOptions):
+    """The same once more, which has nothing new to say."""
+
+    def notice(self, message: str) -> None:
+        pass
+
+
+def _helper_rows(argv: Sequence[str], process: int) -> Generator[Row]:
+    """The rows of a process that test.py has started with its own arguments."""
+    options = _HelperOptions(argv)
+    translator = options.translator(process)
+    dataset = input_dataset(options.images(translator))
+    yield from translated(translator, dataset, options.folder, options.test, options.labels, process)
 
 
 def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
+from i2i.acceleration import AccelerationConfig, Choices, Work, choose
 from i2i.config import OptionParser
 from i2i.models import MODELS, GanModel
 from i2i.run import RunConfig, epoch_checkpoints, saved_epochs
-from i2i.training import TrainConfig
+from i2i.training import Diverged, TrainConfig, Trainer
+from i2i.training.memory import WAYS_OUT, announce_memory
 from i2i.visuals.options import VisualsConfig
 from options.base_options import BaseOptions
 
@@ -30,10 +33,11 @@ class TrainOptions(BaseOptions):
     program = "train.py"
     description = "Train a model on a folder of images."
     train: TrainConfig
+    acceleration: AccelerationConfig
     visuals: VisualsConfig
 
     def sections(self) -> dict[str, type]:
-        return super().sections() | {"train": TrainConfig, "visuals": VisualsConfig}
+        return super().sections() | {"train": TrainConfig, "acceleration": AccelerationConfig, "visuals": VisualsConfig}
 
     def add_commands(self, parser: OptionParser) -> None:
         super().add_commands(parser)
@@ -63,6 +67,12 @@ class TrainOptions(BaseOptions):
         if self.data.dataset_mode not in layouts:
             learns = " or ".join(layouts)
             raise ValueError(f"--dataset_mode {self.data.dataset_mode}: {self.model_name} learns from {learns} data")
+
+    def one_line(self, work: Callable[[], Any]) -> Any:
+        try:
+            return super().one_line(work)
+        except Diverged as error:
+            self.fail(str(error), code=1)
 
     def prepare_folder(self) -> None:
         """Make the run's folder this process's own, or refuse; `options.yaml` there says how the run is made.
@@ -111,14 +121,37 @@ class TrainOptions(BaseOptions):
         """The options that belong to the run, not to this start of it: what options.yaml and checkpoints hold."""
         return {name: value for name, value in self.as_dict().items() if name not in NOT_STORED}
 
-    def announce(self, model: GanModel, images: int, device: torch.device) -> None:
-        """A few lines on what is about to be trained, and where its results will be."""
+    def choices(self, model: GanModel, images: int, device: torch.device) -> Choices:
+        """How to train on `images` images an epoch.
+
+        Raises:
+            ValueError: for what the device or this machine cannot do.
+        """
+        size = self.data.crop_size if "crop" in self.data.preprocess else None
+        checkpointed = self.train.checkpoint_activations
+        work = Work(True, images * self.train.epochs, self.data.batch_size, size, checkpointed)
+        networks = [network for player in model.players.values() for network in player.modules]
+        return choose(self.acceleration, device, work, networks)
+
+    def announce(self, trainer: Trainer) -> None:
+        """A few lines on what is about to be trained, how, and where its results will be."""
+        device = trainer.stream.device
         if self.run.verbose:
-            print(model)
-        for name, player in model.players.items():
+            print(trainer.model)
+        for name, player in trainer.model.players.items():
             print(f"{name}: {sum(p.numel() for p in player.parameters()) / 1e6:.3f} M parameters")
-        epochs = f"{self.train.epochs} epochs of {images} images"
+        fused = "on" if self.train.fuses_adam(device) else "off"
+        why = "auto: one pass over the weights" if self.train.fused_adam == "auto" else "asked for"
+        print(*trainer.acceleration.lines(), f"fused_adam {fused} ({why})", sep="\n")
+        epochs = f"{self.train.epochs} epochs of {len(trainer.stream)} images"
         print(f"{self.model_name} on {device}, {epochs}, into {self.run.folder}", flush=True)
+        announce_memory(trainer)
+
+    def ways_out(self) -> str:
+        latest = self.run.folder / "latest.pt"
+        saved = f"go on from {latest} with: {self.resume_command}" if latest.is_file() else "nothing was saved yet"
+        size = "x".join(map(str, self.data.crop_size))
+        return f"--batch_size {self.data.batch_size} at {size} was too much; {WAYS_OUT}; {saved}"
 
     @property
     def resume_command(self) -> str:

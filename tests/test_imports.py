@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "check": {"config", "data"},
     "visuals": {"config"},
     "random_state": set[str](),
+    "acceleration": {"config", "data.memory"},
     "models": {"config", "random_state", "data", "networks", "losses"},
-    "training": {"config", "run", "random_state", "data", "visuals", "models.base"},
+    "training": {"config", "run", "acceleration", "random_state", "data", "losses", "visuals", "models.base"},
     "reference_layout": {"networks"},
     "reference_weights": {"networks", "reference_layout"},
 }
@@ -37,6 +38,11 @@ HEAVY = {
     "tifffile",
     "webdataset",
     "imagehash",
+    "jinja2",
+    "sympy",
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.utils.tensorboard",
 }
 FILES = sorted((ROOT / "i2i").rglob("*.py"))
 

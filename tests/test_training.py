@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from i2i.acceleration import Choices
 from i2i.data import Batch
 from i2i.random_state import random_states, restore_random_states
 from i2i.training import Diverged, TrainConfig, Trainer
@@ -39,7 +40,7 @@ class Recorder:
 @pytest.mark.parametrize("gan_mode", ["vanilla", "lsgan", "hinge", "wgan", "wgangp"])
 def test_every_objective_trains_in_half_precision(name: str, gan_mode: str) -> None:
     torch.manual_seed(0)
-    trainer = tiny.trainer(tiny.MODELS[name](gan_mode=gan_mode), precision="bf16")
+    trainer = tiny.trainer(tiny.MODELS[name](gan_mode=gan_mode), acceleration=Choices("bf16"))
     for _ in range(2):
         trainer.train_step()
     assert all(math.isfinite(value) for value in trainer.history.means().values())
@@ -69,13 +70,11 @@ def test_half_precision_trains_in_autocast_and_keeps_weights_in_fp32() -> None:
     model = tiny.pix2pix()
     seen = []
     model.discriminator.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    trainer = tiny.trainer(model, precision="bf16")
+    trainer = tiny.trainer(model, acceleration=Choices("bf16"))
     trainer.train_step()
     assert set(seen) == {torch.bfloat16}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert all(math.isfinite(value) for value in trainer.history.means().values())
-    with pytest.raises(ValueError, match="fp16 needs CUDA"):
-        tiny.trainer(model, precision="fp16")
 
 
 def test_loss_scaling_changes_nothing_but_the_range() -> None:
@@ -259,7 +258,7 @@ def test_nan_stops_training_and_only_clean_states_are_saved(tmp_path) -> None:
 def test_training_config_refuses_what_makes_no_sense() -> None:
     refused = {
         "lr_policy": "x",
-        "precision": "fp8",
+        "fused_adam": "x",
         "accumulate": 0,
         "lr": -1.0,
         "ema": 1.5,

@@ -72,7 +72,7 @@ class RandomStream:
 
 def trainer(model: GanModel, batch_size: int = 2, epoch: int = 8, **options: Any) -> Trainer:
     """A trainer on noise, without files."""
-    keywords = {name: options.pop(name) for name in ("folder", "boards", "samples") if name in options}
+    keywords = {name: options.pop(name) for name in ("folder", "boards", "samples", "acceleration") if name in options}
     return Trainer(model, RandomStream(model, batch_size, epoch), TrainConfig(**options), **keywords)  # type: ignore[arg-type]
 
 

@@ -144,7 +144,6 @@ class BatchStream:
         return batch
 
     def _start(self) -> Iterator[Batch | ImageError]:
-        keep_freed_memory()
         _announce_cache(self.dataset)
         # No method of this object: in a circle of references the workers would wait for the garbage collector.
         work = functools.partial(_prepared, device=self.device, dtype=self.dtype, domains=self.dataset.domains)

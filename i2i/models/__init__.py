@@ -1,5 +1,6 @@
 """Models: whose weights move on which losses."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from i2i.data.batch import DataSpec
@@ -7,6 +8,7 @@ from i2i.models.base import GanModel, Phase, Player
 from i2i.models.cgan import CGAN
 from i2i.models.cyclegan import CycleGAN
 from i2i.models.pix2pix import Pix2Pix
+from i2i.networks.undrawn import Undrawn
 
 MODELS: dict[str, type[GanModel]] = {
     "cgan": CGAN,
@@ -17,10 +19,11 @@ MODELS: dict[str, type[GanModel]] = {
 __all__ = ["CGAN", "MODELS", "CycleGAN", "GanModel", "Phase", "Pix2Pix", "Player", "build_model"]
 
 
-def build_model(name: str, options: Any, spec: DataSpec) -> GanModel:
-    """The model `name` with its `Config`, for data of `spec`.
+def build_model(name: str, options: Any, spec: DataSpec, *, drawn: bool = True) -> GanModel:
+    """The model `name` with its `Config`, for data of `spec`; its weights are for loading alone unless `drawn`.
 
     Raises:
         ValueError: if the options and the data do not fit together.
     """
-    return MODELS[name](options, spec)
+    with nullcontext() if drawn else Undrawn():
+        return MODELS[name](options, spec)

@@ -71,27 +71,30 @@ class CycleGAN(GanModel):
         config, batch = self.config, next_batch()
         a, b = batch.image("a"), batch.image("b")
 
-        # Each cycle is backpropagated by itself: the sum of the gradients is that of the sum, and half the memory.
+        # Each cycle and each identity is backpropagated by itself: the sum of the gradients is that of the sum, and the
+        # activations of one alone are alive.
         fake_b = self.generator_a_to_b(a)
         losses = {
             "G_A": self.objective.generator(self.discriminator_b(fake_b), None),
             "cycle_A": config.lambda_A * self.cycle(self.generator_b_to_a(fake_b), a),
         }
+        yield Phase("generator", losses, step=False)
         if config.lambda_identity:
             # named after the generator that should leave b alone
             weight = config.lambda_B * config.lambda_identity
-            losses["idt_A"] = weight * self.identity(self.generator_a_to_b(b), b)
-        yield Phase("generator", losses, step=False)
+            losses = {"idt_A": weight * self.identity(self.generator_a_to_b(b), b)}
+            yield Phase("generator", losses, step=False)
 
         fake_a = self.generator_b_to_a(b)
         losses = {
             "G_B": self.objective.generator(self.discriminator_a(fake_a), None),
             "cycle_B": config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b),
         }
+        yield Phase("generator", losses, step=not config.lambda_identity)
         if config.lambda_identity:
             weight = config.lambda_A * config.lambda_identity
-            losses["idt_B"] = weight * self.identity(self.generator_b_to_a(a), a)
-        yield Phase("generator", losses)
+            losses = {"idt_B": weight * self.identity(self.generator_b_to_a(a), a)}
+            yield Phase("generator", losses)
 
         losses = self._halved("A", *self.discriminator_losses(self.discriminator_b, b, self.pool_b.query(fake_b)))
         yield Phase("discriminator", losses, step=False)

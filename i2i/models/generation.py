@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from i2i.networks.kernels import is_channels_last
 from i2i.random_state import isolated
 
 
@@ -22,23 +25,55 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def image_statistics(module: nn.Module, seed: int) -> Iterator[None]:
-    """Dropout on, drawn from `seed`, and normalisation by the image's own statistics; nothing is left changed.
+def image_statistics(module: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
+    """Dropout on, drawn for each image from its seed, and BatchNorm by each image's own statistics, for one batch.
 
-    How the reference translates unless it is given `--eval`; its running statistics move on the way, ours do not.
+    How the reference translates unless it is given `--eval`, one image after the other; its running statistics move on
+    the way, ours do not. Nothing is left changed.
     """
-    tracking = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
     device = next(module.parameters()).device
-    with _modes_restored(module), torch.no_grad(), isolated(device):
-        torch.manual_seed(seed)
+    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+    with _modes_restored(module), torch.no_grad(), isolated(device), ExitStack() as replaced:
+        torch.manual_seed(seeds[0])  # for whatever else may draw
         module.train()
-        for norm in tracking:
-            norm.track_running_stats = False  # type: ignore[assignment]
-        try:
-            yield
-        finally:
-            for norm in tracking:
-                norm.track_running_stats = True  # type: ignore[assignment]
+        for layer in module.modules():
+            if isinstance(layer, nn.Dropout):
+                replaced.enter_context(_forward(layer, partial(_dropout, layer.p, generators)))
+            elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                replaced.enter_context(_forward(layer, partial(_normalised_by_image, layer)))
+        yield
+
+
+@contextmanager
+def _forward(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    own = vars(layer).get("forward")
+    layer.forward = forward
+    try:
+        yield
+    finally:
+        del layer.forward
+        if own is not None:
+            layer.forward = own
+
+
+def _dropout(p: float, generators: Sequence[torch.Generator], x: Tensor) -> Tensor:
+    # Row by row and in the order of NCHW whatever the layout: an image's numbers do not depend on its company. On the
+    # CPU they are those of torch's own dropout after `torch.manual_seed`.
+    noise = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    for row, generator in zip(noise.split(1), generators, strict=True):
+        row.bernoulli_(1 - p, generator=generator)
+    return x * noise.div_(1 - p)
+
+
+def _normalised_by_image(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
+    """Batch norm with a batch of each image: instance norm with the weights of `norm`, by the kernel for the layout."""
+    scale, shift, eps = norm.weight, norm.bias, norm.eps
+    if len(x) > 1 and not x.is_cpu:
+        return F.instance_norm(x, weight=scale, bias=shift, eps=eps)
+    if len(x) > 1 and not is_channels_last(x):
+        return F.group_norm(x, x.shape[1], scale, shift, eps)
+    rows = [F.batch_norm(row, None, None, scale, shift, training=True, eps=eps) for row in x.split(1)]
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
 @contextmanager
@@ -54,7 +89,7 @@ def _modes_restored(module: nn.Module) -> Iterator[None]:
 def generate(
     generator: nn.Module, images: Tensor, paths: Sequence[str], seed: int, running_statistics: bool = False
 ) -> Tensor:
-    """The generator's output without a gradient, image by image where dropout or BatchNorm would tie them together.
+    """The generator's output without a gradient, for each image as if it were alone.
 
     The seed of an image's dropout comes from `seed` and its file name, so that it is the same in any batch.
     """
@@ -62,9 +97,6 @@ def generate(
     if running_statistics or not tied:
         with evaluation_mode(generator):
             return generator(images)
-    outputs = []
     names = [Path(path).name for path in paths] or [""] * len(images)
-    for image, name in zip(images.split(1), names, strict=True):
-        with image_statistics(generator, zlib.crc32(f"{seed}:{name}".encode())):
-            outputs.append(generator(image))
-    return torch.cat(outputs)
+    with image_statistics(generator, [zlib.crc32(f"{seed}:{name}".encode()) for name in names]):
+        return generator(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,18 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, tensors and plain values only.
+
+    With `mapped` a tensor is read from the file when it is used: for who does not need them all, and copies them soon.
 
     Raises:
         ValueError: if the file is damaged, holds anything that would run code, or is no checkpoint of i2i.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Elsewhere than on POSIX a file that is mapped cannot be replaced, which training does; no old format can be.
+        mapped = mapped and os.name == "posix" and zipfile.is_zipfile(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # there is hardly a type that a damaged file does not raise
         if isinstance(error, OSError) and error.errno is not None:
             raise

@@ -9,7 +9,7 @@ import torch
 from i2i.config import check_choice, check_range, option
 from i2i.training.schedules import POLICIES
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+FUSED = ("auto", "on", "off")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +25,9 @@ class TrainConfig:
     lr_policy: str = option("linear", "how the learning rate changes", choices=tuple(POLICIES))
     lr_decay_iters: int = option(50, "epochs between the drops of policy step")
     plateau_loss: str | None = option(None, "loss whose epoch mean policy plateau watches (default: the model's)")
-    precision: str = option(
-        "fp32", "bf16 is faster where there is hardware for it, fp16 needs CUDA", choices=tuple(PRECISIONS)
-    )
     accumulate: int = option(1, "batches whose gradients are averaged before a step; their activations stay")
+    fused_adam: str = option("auto", "Adam in one pass over the weights; auto: on the CPU and on CUDA", choices=FUSED)
+    checkpoint_activations: bool = option(False, "compute activations again instead of keeping them: less memory")
     clip_grad: float | None = option(None, "largest norm of a player's gradient")
     ema: float | None = option(None, "decay of a moving average of the generator's weights, such as 0.999")
     deterministic: bool = option(False, "only algorithms that give the same bits every time, on CUDA too")
@@ -42,7 +41,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_choice("lr_policy", self.lr_policy, tuple(POLICIES))
-        check_choice("precision", self.precision, tuple(PRECISIONS))
+        check_choice("fused_adam", self.fused_adam, FUSED)
         positive = ("accumulate", "lr_decay_iters", "print_freq", "display_freq", "save_latest_freq", "save_epoch_freq")
         for name in positive:
             check_range(name, getattr(self, name), 1)
@@ -62,6 +61,10 @@ class TrainConfig:
         """The learning rate of a player after so many finished epochs; `lr_D` is that of the player "discriminator"."""
         base = self.lr_D if player == "discriminator" and self.lr_D is not None else self.lr
         return base * POLICIES[self.lr_policy](epoch, self.n_epochs, self.n_epochs_decay, self.lr_decay_iters)
+
+    def fuses_adam(self, device: torch.device) -> bool:
+        """Whether Adam is fused on `device`."""
+        return self.fused_adam == "on" or (self.fused_adam == "auto" and device.type in ("cpu", "cuda"))
 
     @property
     def epochs(self) -> int:

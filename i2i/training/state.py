@@ -44,8 +44,9 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
         raise ValueError(f"the checkpoint knows the classes {', '.join(classes)}, the data has {', '.join(now)}")
     trainer.model.load_checkpoint(saved["model"], saved["options"] | saved["spec"])
     if trainer.ema is not None:
-        trainer.ema = trainer.new_average()  # from the loaded weights, if the checkpoint has no average
-        if saved["ema"] is not None:
+        if saved["ema"] is None:
+            trainer.ema = trainer.new_average()  # from the loaded weights
+        else:
             trainer.ema.load_state_dict(saved["ema"])
     _restore_optimizers(trainer, saved)
     if saved["scaler"]:
@@ -58,8 +59,11 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
 
 
 def _restore_optimizers(trainer: Trainer, saved: dict[str, Any]) -> None:
+    fused = trainer.config.fuses_adam(trainer.stream.device)
     for name, optimizer in trainer.optimizers.items():
-        optimizer.load_state_dict(saved["optimizers"][name])
+        stored = saved["optimizers"][name]
+        groups = [group | {"fused": fused} for group in stored["param_groups"]]  # said before: moments lie accordingly
+        optimizer.load_state_dict(stored | {"param_groups": groups})
         for group in optimizer.param_groups:
             group["betas"] = (trainer.config.beta1, trainer.config.beta2)
             if saved["rates"][name]:  # under plateau the current rate is only known from the optimiser

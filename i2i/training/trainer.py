@@ -5,23 +5,27 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from i2i.acceleration import Choices, accelerate, autocast, eagerly, mark_step
+from i2i.acceleration.checkpointing import checkpoint_activations
 from i2i.data import Batch, BatchStream, ImageError
 from i2i.data.display import displayed
 from i2i.models.base import GanModel, Phase
 from i2i.random_state import isolated
 from i2i.training import state
-from i2i.training.config import PRECISIONS, TrainConfig
+from i2i.training.config import TrainConfig
 from i2i.training.ema import MovingAverage
 from i2i.training.history import LossHistory
 from i2i.training.interrupt import Interruption
+from i2i.training.optimizer import build_optimizers, build_plateaus, set_learning_rates
 from i2i.training.progress import ProgressBar
+from i2i.training.rehearsal import rehearse
 from i2i.training.saving import Saver
 from i2i.visuals import Boards, Progress
 
@@ -46,16 +50,19 @@ class Trainer:
         boards: Boards | None = None,
         samples: Batch | None = None,
         resume_command: str = "",
+        acceleration: Choices | None = None,
     ) -> None:
-        if config.precision == "fp16" and stream.device.type != "cuda":
-            raise ValueError(f"--precision fp16 needs CUDA, the device is {stream.device.type}; use bf16 or fp32")
         self.model, self.stream, self.config, self.samples = model, stream, config, samples
         self.options, self.boards, self.resume_command = options or {}, boards or Boards([]), resume_command
-        self.step = 0
-        self.optimizers = {name: self._optimizer(name) for name in model.players}
+        self.acceleration, self.step = acceleration or Choices(), 0
+        networks = [network for player in model.players.values() for network in player.modules]
+        accelerate(networks, self.acceleration, stream.device, compiled=self.generators)
+        if config.checkpoint_activations:
+            checkpoint_activations(networks)
+        self.optimizers = build_optimizers(model, config, stream.device)
         self.ema = self.new_average() if config.ema else None
-        self.scaler = torch.amp.GradScaler(stream.device.type, enabled=config.precision == "fp16")
-        self.plateaus = self._plateaus() if config.lr_policy == "plateau" else {}
+        self.scaler = torch.amp.GradScaler(stream.device.type, enabled=self.acceleration.precision == "fp16")
+        self.plateaus = build_plateaus(self.optimizers) if config.lr_policy == "plateau" else {}
         self.history, self.epoch_history = LossHistory(), LossHistory()
         self.saver = Saver(folder, config.keep_checkpoints)
         self._read_at = (time.monotonic(), 0, 0.0)
@@ -75,29 +82,23 @@ class Trainer:
         """Where training is; epochs count from 1."""
         return Progress(self.step, self.images, min(self.epoch + 1, self.config.epochs))
 
-    def _optimizer(self, player: str) -> torch.optim.Optimizer:
-        betas = (self.config.beta1, self.config.beta2)
-        parameters = self.model.players[player].parameters()
-        return torch.optim.Adam(parameters, self.config.learning_rate(player, 0), betas, fused=True)
-
-    def _plateaus(self) -> dict[str, torch.optim.lr_scheduler.ReduceLROnPlateau]:
-        rule = torch.optim.lr_scheduler.ReduceLROnPlateau
-        return {n: rule(o, "min", factor=0.2, threshold=0.01, patience=5) for n, o in self.optimizers.items()}
+    @property
+    def generators(self) -> tuple[nn.Module, ...]:
+        """The networks that make images: weights are averaged, and code is compiled, of these alone."""
+        return tuple(module for player in self.model.players.values() if player.ema for module in player.modules)
 
     def new_average(self) -> MovingAverage:
         """A moving average that starts from the current weights."""
-        modules = tuple(module for player in self.model.players.values() if player.ema for module in player.modules)
-        return MovingAverage(self.model, modules, self.config.ema or 0.0)
+        return MovingAverage(self.model, self.generators, self.config.ema or 0.0)
 
     def train_step(self) -> None:
         """One step of the model: every phase, over `accumulate` batches."""
+        mark_step(self.acceleration)
         if not self.plateaus:
-            for name, optimizer in self.optimizers.items():
-                for group in optimizer.param_groups:
-                    group["lr"] = self.config.learning_rate(name, self.epoch)
+            set_learning_rates(self.optimizers, self.config, self.epoch)
         parts = [self.model.training_step(self.stream, self.step) for _ in range(self.config.accumulate)]
         losses: dict[str, Tensor] = {}
-        while (phase := self._phase(parts, losses)) is not None:
+        while (phase := self.run_phase(parts, losses)) is not None:
             if phase.step:
                 self._update(phase.player)
         self.step += 1
@@ -106,11 +107,11 @@ class Trainer:
             self._watched_loss(losses)
             self.epoch_history.add(self.step, losses)
 
-    def _phase(self, parts: list[Iterator[Phase]], losses: dict[str, Tensor]) -> Phase | None:
+    def run_phase(self, parts: list[Iterator[Phase]], losses: dict[str, Tensor]) -> Phase | None:
         """Take every part of the step through its next phase; gradients add up, `losses` collects the parts' means."""
         phase = None
         for part in parts:
-            with self._autocast():
+            with autocast(self.acceleration, self.stream.device):
                 phase = next(part, None)
             if phase is None:
                 continue
@@ -119,10 +120,6 @@ class Trainer:
                 share = value.detach() / len(parts)
                 losses[name] = losses[name] + share if name in losses else share
         return phase
-
-    def _autocast(self) -> AbstractContextManager:
-        dtype = PRECISIONS[self.config.precision]
-        return torch.autocast(self.stream.device.type, dtype) if dtype else nullcontext()
 
     def _backward(self, phase: Phase) -> None:
         losses = torch.stack([loss.float() if loss.dtype.itemsize < 4 else loss for loss in phase.losses.values()])
@@ -134,7 +131,7 @@ class Trainer:
         if self.config.clip_grad is not None:
             self.scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.players[player].parameters(), self.config.clip_grad)
-        self.scaler.step(optimizer)
+        self.scaler.step(optimizer)  # under fp16 it waits for the gradients, as nothing else in a step does
         self.scaler.update()
         optimizer.zero_grad()
         if self.ema is not None and self.model.players[player].ema:
@@ -154,6 +151,8 @@ class Trainer:
                 log.warning("all %d epochs are done already; a larger --n_epochs goes on", self.config.epochs)
                 return True
             self.model.train()
+            if self.acceleration.compile != "off" and self.samples is not None:
+                rehearse(self, self.samples)
             with Interruption() as interruption, ProgressBar(total, self.images) as bar:
                 self._read_at = (time.monotonic(), self.images, self.stream.waited)
                 if self.step == 0:
@@ -224,7 +223,7 @@ class Trainer:
         if self.samples is None:
             return
         average = self.ema.applied() if self.ema is not None else nullcontext()
-        with average, isolated(self.stream.device):
+        with average, eagerly(self.acceleration), isolated(self.stream.device):
             pictures = self.model.visuals(self.samples)
         shown = displayed(pictures, *self.model.spec.domains)
         self.boards.images(self.progress, {label: images.float().cpu() for label, images in shown.items()})

@@ -1,0 +1,83 @@
+"""Choices put to work: layouts, kernels, compiling, and what is set for the whole process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from i2i.acceleration.choices import Choices
+from i2i.data.memory import keep_freed_memory
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def accelerate(
+    networks: Iterable[nn.Module],
+    choices: Choices,
+    device: torch.device,
+    compiled: Iterable[nn.Module] | None = None,
+) -> None:
+    """Prepare `networks`, which lie on `device`, in place and once; of `compiled` (default: all) the code is compiled.
+
+    Compiling happens at the first call; it suits generators, whereas a compiled discriminator would compute the
+    gradients of its weights in the generator's phases too. Names of parameters stay as they are. Settings of CUDA and
+    of the allocator are the whole process's.
+    """
+    networks = list(networks)
+    for network in networks:
+        for module in network.modules():
+            if hasattr(module, "kernels"):
+                module.kernels = choices.kernels  # type: ignore[assignment]
+        if choices.channels_last:
+            _lay_out(network, device)
+    if choices.compile != "off":
+        for network in networks if compiled is None else compiled:
+            network.compile(mode=None if choices.compile == "default" else choices.compile)
+    if choices.keep_memory:
+        keep_freed_memory()
+    if device.type == "cuda":
+        _set_up_cuda(choices)
+
+
+def _lay_out(network: nn.Module, device: torch.device) -> None:
+    # On the CPU weights stay as they are: their gradients and the optimiser would be converted back and forth.
+    if device.type == "cuda":
+        network.to(memory_format=torch.channels_last)
+    network.register_forward_pre_hook(_channels_last)
+
+
+def _channels_last(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
+
+
+def _set_up_cuda(choices: Choices) -> None:
+    # Not the newer `fp32_precision`: once that is set, reading these flags raises, and torch's own compiler reads them.
+    torch.backends.cudnn.allow_tf32 = choices.precision != "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = choices.precision != "fp32"
+    torch.backends.cudnn.benchmark = choices.cudnn_benchmark
+
+
+def uncompile(networks: Iterable[nn.Module]) -> None:
+    """Take the compiling of `accelerate` back."""
+    for network in networks:
+        network._compiled_call_impl = None
+
+
+def autocast(choices: Choices, device: torch.device) -> AbstractContextManager:
+    """The context in which networks compute in half precision, if that was chosen."""
+    dtype = HALF.get(choices.precision)
+    return torch.autocast(device.type, dtype) if dtype else nullcontext()
+
+
+def eagerly(choices: Choices) -> AbstractContextManager:
+    """The context for calls unlike those of the work, which compiled networks would be compiled for once more."""
+    return nullcontext() if choices.compile == "off" else torch.compiler.set_stance("force_eager")
+
+
+def mark_step(choices: Choices) -> None:
+    """Tell CUDA graphs that a step begins: what networks gave in the last one may be overwritten."""
+    if choices.compile == "reduce-overhead":
+        torch.compiler.cudagraph_mark_step_begin()
