@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2i import reference_weights
+from i2i.acceleration import AccelerationConfig
 from i2i.data import Batch, DataSpec
 from i2i.data.batch import normalise
 from i2i.data.derive import Derivation, derivation
@@ -20,6 +21,7 @@ from i2i.data.display import displayed
 from i2i.data.domain import Domain, held_by
 from i2i.data.reading import pil_pixels
 from i2i.data.writing import denormalise
+from i2i.inference import Inference
 from i2i.models import MODELS, GanModel, build_model
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import checkpoint_path, resolve_device
@@ -34,7 +36,8 @@ AnyImage = Image.Image | np.ndarray | Tensor
 class Translator:
     """A model ready to translate: `Translator.from_run("checkpoints/maps")(image)`.
 
-    `target` is the domain that images are translated to. `running_statistics` is the reference's `--eval`.
+    `target` is the domain that images are translated to. `running_statistics` is the reference's `--eval`. The model is
+    the translator's own from now on: it is moved to the device, and made faster by what `acceleration` says.
     """
 
     def __init__(
@@ -48,11 +51,14 @@ class Translator:
         derive: str = "none",
         derive_scale: int = 4,
         alpha: str = "drop",
+        acceleration: AccelerationConfig | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.target, self.seed, self.running_statistics = target, seed, running_statistics
         self.alpha = alpha
+        networks = self.model.players["generator"].modules
+        self.inference = Inference(networks, self.device, acceleration or AccelerationConfig())
         self.derivation: Derivation | None = None
         if derive != "none":
             image = Domain() if derive == "colorization" else model.spec.domains[1][0]
@@ -75,7 +81,7 @@ class Translator:
         Raises:
             ValueError: if there is no such checkpoint, or it is damaged or of another architecture.
         """
-        state = checkpoint.load(checkpoint_path(Path(folder), epoch))
+        state = checkpoint.load(checkpoint_path(Path(folder), epoch), mapped=True)
         reading = {name: state["options"][name] for name in READING if name in state["options"]}
         return cls(load_model(state, overrides, ema), **reading | keywords)
 
@@ -104,7 +110,7 @@ class Translator:
         arguments["generator_filters"] = arguments.pop("filters")
         if architecture.name.startswith("unet"):
             arguments["dropout"] = dropout
-        model = build_model("pix2pix", Pix2Pix.Config(generator=architecture.name, **arguments), spec)
+        model = build_model("pix2pix", Pix2Pix.Config(generator=architecture.name, **arguments), spec, drawn=False)
         model.get_submodule("generator").load_state_dict(weights)
         return cls(model, derive="colorization" if spec.a else "none", **keywords)
 
@@ -167,14 +173,16 @@ class Translator:
     def translate(self, images: Tensor, paths: tuple[str, ...] = ()) -> Tensor:
         """Translate a batch (N, C, H, W) in [-1, 1]; `paths` name the seeds of the images' dropout."""
         batch = Batch(a=images, paths_a=paths) if self.target == "b" else Batch(b=images, paths_b=paths)
-        return self.model.translate(batch, target=self.target, **self._options)
+        result = self.inference(lambda: self.model.translate(batch, target=self.target, **self._options))
+        # A tensor of a CUDA graph is overwritten by the next translation.
+        return result.to(images.dtype, copy=self.inference.prepare().compile == "reduce-overhead")
 
     def visuals(self, images: Tensor, truth: Tensor | None, paths: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """All that the model shows of a batch, and of the true translations if they are known, by label."""
         batch = Batch(a=images, b=truth, paths_a=paths, paths_b=paths if truth is not None else ())
         if self.target == "a":
             batch = Batch(a=batch.b, b=batch.a, paths_a=batch.paths_b, paths_b=batch.paths_a)
-        return self.model.visuals(batch, **self._options)
+        return self.inference(lambda: self.model.visuals(batch, **self._options))
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -182,7 +190,8 @@ class Translator:
 
     def generate(self, labels: Tensor, seed: int) -> Tensor:
         """Images of class indices (N,) from a class-conditional model; row i is named by its label and `seed + i`."""
-        return self.model.translate(Batch(label=labels.to(self.device)), seed=seed)
+        batch = Batch(label=labels.to(self.device))
+        return self.inference(lambda: self.model.translate(batch, seed=seed)).float()
 
 
 def _picture(array: np.ndarray) -> Image.Image:
@@ -202,8 +211,7 @@ def load_model(state: Mapping[str, Any], overrides: Mapping[str, Any] | None = N
     options = state["options"] | dict(overrides or {})
     config = MODELS[options["model"]].Config
     own = {field.name: options[field.name] for field in dataclasses.fields(config) if field.name in options}
-    model = build_model(options["model"], config(**own), DataSpec.from_dict(state["spec"]))
-    model.load_checkpoint(state["model"], state["options"])
-    if ema and state["ema"] is not None:
-        model.load_state_dict(state["ema"]["weights"], strict=False)
+    model = build_model(options["model"], config(**own), DataSpec.from_dict(state["spec"]), drawn=False)
+    averages = state["ema"]["weights"] if ema and state["ema"] is not None else {}
+    model.load_checkpoint(state["model"] | averages, state["options"])
     return model

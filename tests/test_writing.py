@@ -14,7 +14,8 @@ from PIL import Image
 
 from i2i.data.batch import normalise
 from i2i.data.domain import Domain
-from i2i.data.writing import class_colours, denormalise, file_suffix, write_image
+from i2i.data.png import encode_png
+from i2i.data.writing import Encoding, class_colours, denormalise, file_suffix, write_image, write_picture
 
 DEEP = Domain(1, "uint16", 0, 65535)
 
@@ -54,6 +55,32 @@ def test_every_value_of_eight_and_sixteen_bits_comes_back(tmp_path: Path, kind: 
     for out in (there_and_back(pixels, domain), written(pixels, domain, tmp_path)):
         assert out.dtype == kind
         np.testing.assert_array_equal(out, pixels)
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_png_files_hold_the_pixels_at_every_level(tmp_path: Path, level: int, channels: int, dtype: type) -> None:
+    random = np.random.default_rng(0)
+    for size in ((1, 1), (37, 5), (64, 300)):
+        pixels = random.integers(0, np.iinfo(dtype).max + 1, (*size, channels)).astype(dtype)
+        (tmp_path / "x.png").write_bytes(encode_png(pixels, level))
+        np.testing.assert_array_equal(read(tmp_path / "x.png").reshape(pixels.shape), pixels)
+        with Image.open(tmp_path / "x.png") as image:
+            image.verify()  # the checksums
+
+
+def test_pictures_are_png_or_jpeg(tmp_path: Path) -> None:
+    smooth = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
+    for channels, suffix in ((1, ".jpg"), (3, ".jpg"), (4, ".png")):
+        pixels = np.repeat(smooth[:, :, None], channels, axis=2)
+        pixels[:, :, -1] += 40
+        path = write_picture(pixels, tmp_path / "photo.v2", Encoding("jpg", jpeg_quality=98))
+        assert path == tmp_path / f"photo.v2{suffix}"
+        found = np.asarray(Image.open(path)).reshape(pixels.shape).astype(int)
+        assert np.abs(found - pixels).max() <= 4
+        assert write_picture(pixels, tmp_path / "photo.v2").suffix == ".png"
+        np.testing.assert_array_equal(read(tmp_path / "photo.v2.png").reshape(pixels.shape), pixels)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 4095), (1000, 65000), (500, 501)])

@@ -5,15 +5,30 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from i2i.data.domain import FULL_RANGE, VOID, Domain
+from i2i.data.png import encode_png
 
 PALETTE_SIZE = 256
-FAST = 1  # zlib's level: encodes a PNG about four times as fast as Pillow's default of 6
+
+
+class Encoding(NamedTuple):
+    """How pictures of 8 bits are written: png or jpg; and how small, at what cost in time or in quality."""
+
+    format: str = "png"
+    png_level: int = 1  # of zlib, 0 to 9; 1 costs half of 6
+    jpeg_quality: int = 95
+
+    def suffix(self, channels: int) -> str:
+        """Of the file of a picture; transparency is beyond JPEG."""
+        return ".png" if channels == 4 else f".{self.format}"
+
+
+DEFAULT = Encoding()
 
 
 def denormalise(image: Tensor, domain: Domain) -> np.ndarray:
@@ -43,20 +58,36 @@ def file_suffix(domain: Domain) -> str:
     return ".png" if in_png else ".tif"
 
 
-def write_image(image: Tensor, path: Path, domain: Domain) -> Path:
+def write_image(image: Tensor, path: Path, domain: Domain, encoding: Encoding = DEFAULT) -> Path:
     """Write (C, H, W) in [-1, 1] to `path` with the suffix of its kind added, never seen half written; gives that path.
 
     8 and 16 bits of 1, 3 or 4 channels are PNG, labels a PNG with a palette (above 256 classes: 16 bits of grey), and
     floats and other numbers of channels TIFF.
     """
-    target = path.with_name(path.name + file_suffix(domain))
-    temporary = path.with_name(f".{target.name}.tmp")
+    pixels, suffix = denormalise(image, domain), file_suffix(domain)
+    if suffix == ".tif":
+        content = _tiff(pixels)
+    else:
+        has_palette = domain.is_labels and pixels.dtype == np.uint8
+        content = encode_png(pixels, encoding.png_level, class_colours(PALETTE_SIZE) if has_palette else None)
+    return _replaced(path.with_name(path.name + suffix), content)
+
+
+def write_picture(pixels: np.ndarray, path: Path, encoding: Encoding = DEFAULT) -> Path:
+    """Write (H, W, 1, 3 or 4) uint8 to `path` with its suffix added, never seen half written; gives that path."""
+    suffix = encoding.suffix(pixels.shape[2])
+    content = encode_png(pixels, encoding.png_level) if suffix == ".png" else _jpeg(pixels, encoding.jpeg_quality)
+    return _replaced(path.with_name(path.name + suffix), content)
+
+
+def _replaced(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_bytes(_encoded(denormalise(image, domain), domain))
-        os.replace(temporary, target)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return target
+    return path
 
 
 def class_colours(count: int) -> np.ndarray:
@@ -67,34 +98,17 @@ def class_colours(count: int) -> np.ndarray:
     return colours
 
 
-def _encoded(pixels: np.ndarray, domain: Domain) -> bytes:
-    pixels = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
-    if file_suffix(domain) == ".tif":
-        return _tiff(pixels)
-    return _png(pixels, has_palette=domain.is_labels and pixels.dtype == np.uint8)
+def _jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    import cv2  # which takes three quarters of Pillow's time
 
-
-def _png(pixels: np.ndarray, has_palette: bool) -> bytes:
-    if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        return _png_of_16_bit_colours(pixels)
-    picture = Image.fromarray(pixels)
-    if has_palette:
-        picture.putpalette(class_colours(PALETTE_SIZE).tobytes())
-    content = io.BytesIO()
-    picture.save(content, "PNG", compress_level=FAST)
-    return content.getvalue()
-
-
-def _png_of_16_bit_colours(pixels: np.ndarray) -> bytes:
-    import cv2  # Pillow has no such images
-
-    order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-    return cv2.imencode(".png", cv2.cvtColor(pixels, order), [cv2.IMWRITE_PNG_COMPRESSION, FAST])[1].tobytes()
+    ordered = pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def _tiff(pixels: np.ndarray) -> bytes:
     import tifffile
 
+    pixels = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
     content = io.BytesIO()
     photometric = "rgb" if pixels.shape[2:] == (3,) else "minisblack"
     tifffile.imwrite(content, pixels, photometric=photometric, planarconfig="contig", metadata=None)

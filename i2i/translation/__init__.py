@@ -1,0 +1,18 @@
+"""Batch translation: a folder of images to a folder of pictures with a page, or labels to generated images."""
+
+from i2i.translation.classes import chosen_classes, generate_images
+from i2i.translation.config import TestConfig
+from i2i.translation.images import suitable_batch_size, suitable_readers, translate_dataset, translated
+from i2i.translation.pictures import REFERENCE_LABELS, Labels
+
+__all__ = [
+    "REFERENCE_LABELS",
+    "Labels",
+    "TestConfig",
+    "chosen_classes",
+    "generate_images",
+    "suitable_batch_size",
+    "suitable_readers",
+    "translate_dataset",
+    "translated",
+]

@@ -1,0 +1,118 @@
+"""Labels to generated images."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from i2i.acceleration import Work
+from i2i.translation.background import in_background, suitable_threads
+from i2i.translation.config import TestConfig
+from i2i.translation.pictures import Pictures, pictures_of, write_pictures
+from i2i.translator import Translator
+from i2i.visuals import ResultsPage
+from i2i.visuals.images import labelled_grid, save_png
+
+GRID_COLUMNS = 10
+
+
+def chosen_classes(labels: Sequence[str] | None, classes: Sequence[str]) -> list[int]:
+    """Class indices from words such as `0-9`, `2,5` or a class's name; all of them for None.
+
+    Raises:
+        ValueError: for a label outside the classes.
+    """
+    if labels is None:
+        return list(range(len(classes)))
+    chosen: list[int] = []
+    for word in labels:
+        for part in [word] if word in classes else word.split(","):
+            names = [part] if part in classes else _range(part, len(classes))
+            unknown = [name for name in names if name not in classes]
+            if unknown:
+                known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+                raise ValueError(f"--labels {part}: {unknown[0]!r} is none of the classes {known}")
+            chosen += [classes.index(name) for name in names]
+    return list(dict.fromkeys(chosen))
+
+
+def _range(part: str, most: int) -> list[str]:
+    """The numbers of `3-7` as words, at most one more than there are classes; the word itself if it is no range."""
+    bounds = re.fullmatch(r"(\d{1,9})-(\d{1,9})", part)
+    if bounds is None or int(bounds[1]) > int(bounds[2]):
+        return [part]
+    return [str(number) for number in range(int(bounds[1]), min(int(bounds[2]), int(bounds[1]) + most) + 1)]
+
+
+def generate_images(translator: Translator, folder: Path, config: TestConfig, batch_size: int) -> int:
+    """Generate `num_per_class` images of every chosen class into class folders, a page and a labelled grid.
+
+    Image k of a class is named by its seed, `seed + k`, and that seed gives it again.
+
+    Raises:
+        ValueError: for a label outside the model's classes.
+    """
+    spec, count = translator.model.spec, config.num_per_class
+    classes = spec.classes
+    chosen = chosen_classes(config.labels, classes)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}", width=64)
+    translator.inference.prepare(Work(False, len(chosen) * count, batch_size, spec.image_size))
+    grid: list[tuple[int, Tensor]] = []
+    threads = suitable_threads(translator.device)
+    rows = in_background(_jobs(translator, folder / "images", config, batch_size, chosen, grid), threads, 2 * threads)
+    with closing(rows), tqdm(total=len(chosen) * count, unit="image", file=sys.stderr) as bar:
+        for label, links in rows:
+            page.add(f"class {classes[label]}", links)
+            bar.update(len(links))
+    page.close()
+    labels, pictures = zip(*grid, strict=True)
+    save_png(labelled_grid(torch.stack(pictures), labels, classes, GRID_COLUMNS), folder / "grid.png")
+    return len(chosen) * count
+
+
+def _jobs(
+    translator: Translator,
+    folder: Path,
+    config: TestConfig,
+    batch_size: int,
+    chosen: Sequence[int],
+    grid: list[tuple[int, Tensor]],
+) -> Iterator[Callable[[], tuple[int, dict[str, str]]]]:
+    """Generate; what is left to do for each batch, and gives its class and the links to its images.
+
+    Appends the first images of every class to `grid`.
+    """
+    classes, domains, count = translator.model.spec.classes, translator.model.spec.domains, config.num_per_class
+    folders = dict(zip(chosen, _folder_names([classes[label] for label in chosen], chosen), strict=True))
+
+    def written(label: int, seeds: range, pictures: Sequence[Pictures]) -> tuple[int, dict[str, str]]:
+        rows = zip(seeds, pictures, strict=True)
+        names = {f"seed {seed}": (f"{folders[label]}/seed{seed}", row) for seed, row in rows}
+        return label, {
+            seed: write_pictures(folder, name, row, config.encoding)["fake"] for seed, (name, row) in names.items()
+        }
+
+    for label, start in itertools.product(chosen, range(0, count, batch_size)):
+        seeds = range(translator.seed + start, translator.seed + min(start + batch_size, count))
+        images = translator.generate(torch.full((len(seeds),), label), seeds[0])
+        grid += [(label, image) for image in images[: max(0, GRID_COLUMNS - start)].cpu()]
+        pictures = pictures_of({"fake": images}, domains, ["fake"], [domains[1][0].kind] * len(seeds))
+        yield partial(written, label, seeds, pictures)
+
+
+def _folder_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
+    """Classes' names as folders', which lie nowhere else and apart: names come from checkpoints, maybe anybody's."""
+    plain = [bool(re.fullmatch(r"[\w\- ]([\w\-. ]*[\w\-])?", name)) and len(name.encode()) < 100 for name in names]
+    folded = [name.casefold() for name in names]
+    apart = [folded.count(name) == 1 and not name.startswith("class_") for name in folded]
+    return [name if plain[row] and apart[row] else f"class_{labels[row]}" for row, name in enumerate(names)]

@@ -1,0 +1,72 @@
+"""The options of a translation."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from i2i.config import check_choice, check_range, option
+from i2i.data.writing import Encoding
+
+PICTURES = ("fake", "real_fake", "all")
+FORMATS = ("png", "jpg")
+
+
+@dataclasses.dataclass(frozen=True)
+class TestConfig:
+    """What to translate, with which checkpoint, and where the pictures go."""
+
+    __test__ = False  # not a test case, whatever its name makes pytest think
+
+    epoch: str = option("latest", "which checkpoint: latest or the number of an epoch")
+    input: str | None = option(None, "an image, or a folder of images, instead of a data set of the run's layout")
+    results_dir: str = option("./results/", "where the pictures go")
+    num_test: int | None = option(None, "translate at most so many images (default: all)")
+    eval: bool = option(False, "no dropout, and BatchNorm's averages from training instead of the image's own")
+    ema: bool = option(True, "use the averaged weights, if the run has any")
+    pictures: str = option("real_fake", "what to write: fake, real_fake, or all that the model shows", choices=PICTURES)
+    format: str = option(
+        "png", "of pictures; label maps, 16 bits, transparency and floats stay in files that hold them", choices=FORMATS
+    )
+    png_level: int = option(1, "from 0, the fastest, to 9, the smallest files")
+    jpeg_quality: int = option(95, "from 1, the smallest files, to 100")
+    skip_existing: bool = option(False, "leave out images whose result is there already, in either format")
+    processes: int = option(1, "so many processes share the images, on CUDA each with a device of its own")
+    part: str | None = option(
+        None, "2/4: every fourth image from the second on, for one of four machines that share a folder"
+    )
+    reference_weights: str | None = option(None, "a generator of the reference implementation, a .pth file")
+    labels: tuple[str, ...] | None = option(None, "classes to generate, such as 0-9 or cat dog (default: all)")
+    num_per_class: int = option(10, "images to generate of every class")
+
+    def __post_init__(self) -> None:
+        check_choice("pictures", self.pictures, PICTURES)
+        check_choice("format", self.format, FORMATS)
+        check_range("num_test", self.num_test, 1)
+        check_range("num_per_class", self.num_per_class, 1)
+        check_range("png_level", self.png_level, 0, 9)
+        check_range("jpeg_quality", self.jpeg_quality, 1, 100)
+        check_range("processes", self.processes, 1)
+        number, parts = self._part
+        if not 1 <= number <= parts:
+            raise ValueError(f"--part {self.part}: give the part's number and how many there are, from 1/4 to 4/4")
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", "1/1" if self.part is None else self.part)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How pictures are written."""
+        return Encoding(self.format, self.png_level, self.jpeg_quality)
+
+    @property
+    def page(self) -> str:
+        """The name of the page, which every part has for itself."""
+        return "index.html" if self.part is None else "index_{}of{}.html".format(*self._part)
+
+    def items(self, count: int) -> range:
+        """Which of `count` images are this part's."""
+        number, parts = self._part
+        return range(number - 1, count, parts)

@@ -1,0 +1,193 @@
+"""A folder of images to a folder of pictures with a page."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from i2i.acceleration import Work
+from i2i.acceleration.choices import most_halvings
+from i2i.data import ImageDataset, ImageError, Sample, collate, samples_in_order
+from i2i.data.folder import common_stem
+from i2i.translation.background import in_background, suitable_threads
+from i2i.translation.config import TestConfig
+from i2i.translation.pictures import (
+    REFERENCE_LABELS,
+    Labels,
+    Pictures,
+    existing_pictures,
+    pictures_of,
+    write_pictures,
+)
+from i2i.translation.rows import Row, gathered, in_order
+from i2i.translator import Translator
+from i2i.visuals import ResultsPage
+
+log = logging.getLogger(__name__)
+MOST_PIXELS = 2**23  # of a batch: eight images of 1024 x 1024
+DEEP = 5  # halvings, from which on most layers of a network have little to do for a single image
+HEADERS = 16  # of files that are read to see whether all images are of one size
+
+
+def translate_dataset(
+    translator: Translator,
+    dataset: ImageDataset,
+    folder: Path,
+    config: TestConfig,
+    labels: Labels | None = None,
+    helpers: Sequence[Connection] = (),
+) -> int:
+    """Translate every image of `dataset` into `folder`/images, with an index.html; gives the number translated.
+
+    `helpers` are the processes that do their share, see `processes.helpers`.
+
+    Raises:
+        ImageError: for a file that cannot be used, unless the data set skips those.
+        OSError: if a picture cannot be written, or a helper has died.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    page, count = ResultsPage(folder / config.page, f"{folder.parent.name}: {folder.name}"), 0
+    own = translated(translator, dataset, folder, config, labels or Labels())
+    items = config.items(len(dataset))
+    with closing(own), tqdm(total=len(items), unit="image", file=sys.stderr) as bar:
+        for row in in_order(gathered(own, helpers), items):
+            if row.problem:
+                log.warning("skipped: %s", row.problem)
+            else:
+                page.add(row.name, row.pictures)
+                count += row.is_new
+            bar.initial += not row.is_new
+            bar.update()
+    page.close()
+    return count
+
+
+def translated(
+    translator: Translator, dataset: ImageDataset, folder: Path, config: TestConfig, labels: Labels, process: int = 0
+) -> Generator[Row]:
+    """What became of each image in the share of a process: of `config.processes` this is number `process`.
+
+    What is there already under `skip_existing` comes first.
+    """
+    share = config.items(len(dataset))[process :: config.processes]
+    work = Work(False, len(share), dataset.config.batch_size, _image_size(dataset, share))
+    translator.inference.prepare(work)
+    return _rows(translator, dataset, folder / "images", config, labels, share)
+
+
+def _rows(
+    translator: Translator, dataset: ImageDataset, folder: Path, config: TestConfig, labels: Labels, share: range
+) -> Generator[Row]:
+    names = common_stem(dataset.files, dataset.root)
+    needed = {labels.target} if config.pictures == "fake" else {labels.source, labels.target}
+    wanted = {}
+    for item in share:
+        there = existing_pictures(folder, names[item], labels, config.encoding)
+        if config.skip_existing and needed <= there.keys():
+            yield Row(item, names[item], there, is_new=False)
+        else:
+            wanted[item] = names[item]
+    threads = suitable_threads(translator.device)
+    jobs = _jobs(translator, dataset, folder, config, labels, wanted)
+    yield from in_background(jobs, threads, ahead=2 * max(threads, dataset.config.batch_size))
+
+
+def _jobs(
+    translator: Translator,
+    dataset: ImageDataset,
+    folder: Path,
+    config: TestConfig,
+    labels: Labels,
+    names: dict[int, str],
+) -> Iterator[Callable[[], Row]]:
+    """Translate; what is left to do for each image of `names`, and gives its row."""
+
+    def written(index: int, pictures: Pictures) -> Row:
+        return Row(index, names[index], write_pictures(folder, names[index], pictures, config.encoding))
+
+    for indices, samples in _same_sized(dataset, list(names)):
+        if isinstance(samples, ImageError):
+            yield partial(Row, indices[0], names[indices[0]], {}, problem=str(samples))
+        else:
+            pictures = _translated_batch(translator, samples, config.pictures, labels)
+            yield from map(partial, [written] * len(indices), indices, pictures)
+
+
+@torch.inference_mode()
+def _translated_batch(translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels) -> list[Pictures]:
+    """Of each sample the pictures that are wanted."""
+    batch = collate(samples)
+    assert not isinstance(batch, ImageError)  # they were told apart before
+    if translator.device.type == "cuda":
+        batch = batch.pin_memory()  # else the copy would wait for all that the device has to do
+    batch = batch.to(translator.device)
+    assert batch.a is not None  # every layout that is translated has it
+    if wanted == "all" and labels != REFERENCE_LABELS:
+        results = translator.visuals(batch.a, batch.b, batch.paths_a)
+    else:
+        fake = translator.translate(batch.a, batch.paths_a)
+        found = {labels.source: batch.a, labels.target: fake, labels.truth: batch.b}
+        results = {label: images for label, images in found.items() if images is not None}
+    a, b = translator.model.spec.domains
+    if translator.target == "b" and labels.source.endswith("_B"):  # a generator of the reference for the other way
+        a, b = b, a
+    # The translation comes last: a result that is there is complete.
+    kept = [*([] if wanted == "fake" else [label for label in results if label != labels.target]), labels.target]
+    return pictures_of(results, (a, b), kept, list(batch.kinds))
+
+
+def _same_sized(dataset: ImageDataset, indices: Sequence[int]) -> Iterator[tuple[list[int], list[Sample] | ImageError]]:
+    """Samples in order, in runs of one size and at most a batch, or fewer of large images; problems by themselves."""
+    held: list[int] = []
+    samples: list[Sample] = []
+    most = dataset.config.batch_size
+    for index, sample in samples_in_order(dataset, indices):
+        if isinstance(sample, ImageError):
+            if dataset.config.on_bad_image == "error":
+                raise sample
+            yield [index], sample
+            continue
+        if samples and (len(samples) == most or samples[0].shapes != sample.shapes):
+            yield held, samples
+            held, samples = [], []
+        if not samples:
+            most = max(1, min(dataset.config.batch_size, MOST_PIXELS // sample.shapes[0][1:].numel()))
+        held, samples = [*held, index], [*samples, sample]
+    if samples:
+        yield held, samples
+
+
+def _image_size(dataset: ImageDataset, items: Sequence[int]) -> tuple[int, int] | None:
+    """Width and height of the images, None if they differ: by the options, or by the headers of a few files."""
+    if "crop" in dataset.config.preprocess:
+        width, height = dataset.config.crop_size
+        return width, height
+    few = [dataset.files[item] for item in items[:: len(items) // HEADERS + 1]]
+    try:
+        headers = [dataset.pipeline.reader.info(path) for path in few]
+    except ImageError:  # which is said where the file is translated
+        return None
+    sizes = {(header.width, header.height) for header in headers}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def suitable_batch_size(translator: Translator) -> int:
+    """Images a batch, by what pays: on the CPU several only for small images and for networks with many small maps."""
+    if translator.model.spec.classes:
+        return 64
+    if translator.device.type == "cuda":
+        return 16
+    return 8 if most_halvings(translator.inference.networks) >= DEEP else 1
+
+
+def suitable_readers(device: torch.device) -> int:
+    """Processes that read images: on the CPU none, where they would take from the model what they give."""
+    return 0 if device.type == "cpu" else min(4, torch.get_num_threads())

@@ -1,0 +1,63 @@
+"""What became of images, from several processes and in any order, as the rows of one page in that of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple, cast
+
+
+class Row(NamedTuple):
+    """An image by its number and name: the paths of its pictures by label, or why it was left out.
+
+    `is_new` is off where its pictures were there before.
+    """
+
+    item: int
+    name: str
+    pictures: dict[str, str]
+    is_new: bool = True
+    problem: str = ""
+
+
+def in_order(rows: Iterable[Row], items: Iterable[int]) -> Iterator[Row]:
+    """The rows in the order of `items`, each as soon as those before it are there."""
+    waiting: dict[int, Row] = {}
+    due = iter(items)
+    item = next(due, None)
+    for row in rows:
+        waiting[row.item] = row
+        while item is not None and item in waiting:
+            yield waiting.pop(item)
+            item = next(due, None)
+
+
+def gathered(own: Iterable[Row], helpers: Sequence[Connection]) -> Iterator[Row]:
+    """The rows of this process and those that helpers send, as they come.
+
+    Raises:
+        OSError: if a helper has died; and whatever error one sends.
+    """
+    busy = list(helpers)
+    for row in own:
+        yield row
+        while arrived := wait(busy, timeout=0):
+            yield from _received(arrived, busy)
+    while busy:
+        yield from _received(wait(busy), busy)
+
+
+def _received(arrived: Sequence[Any], busy: list[Connection]) -> Iterator[Row]:
+    for helper in cast("Sequence[Connection]", arrived):
+        try:
+            message = helper.recv()
+        except EOFError:
+            raise OSError(
+                "a process that translates has died, most likely for want of memory; use a smaller --processes"
+            ) from None
+        if isinstance(message, Exception):
+            raise message
+        if message is None:
+            busy.remove(helper)
+        else:
+            yield message
