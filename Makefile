@@ -1,11 +1,11 @@
-# make demo | demo-pix2pix | demo-digits | test | lint: each sets up .venv first, where that has not been done.
+# make demo | demo-pix2pix | demo-digits | bench | test | lint: each sets up .venv first, where that has not been done.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo demo-pix2pix demo-digits test lint format clean
+.PHONY: demo demo-pix2pix demo-digits bench test lint format clean
 
 demo: $(VENV)/ready datasets/shapes/recipe.json
 	$(RUN) train.py --options demo_cyclegan --overwrite
@@ -34,6 +34,13 @@ demo-digits: $(VENV)/ready datasets/digits/recipe.json
 	@echo; echo "digits:   results/demo_digits/test_latest/grid.png"
 	@echo "page:     results/demo_digits/test_latest/index.html"
 	@echo "training: checkpoints/demo_digits/web/index.html"
+
+# Under 20 minutes on two CPU cores, which should have nothing else to do; docs/benchmarks.md says what it prints.
+bench: $(VENV)/ready
+	@echo "Data"; $(RUN) benchmarks/data.py --seconds 0.6 --count 160
+	@echo; echo "Training"; $(RUN) benchmarks/train_step.py
+	@echo; echo "Translation"; $(RUN) benchmarks/translate.py --turns 2
+	@echo; echo "Start-up"; $(RUN) benchmarks/startup.py
 
 test: $(VENV)/ready
 	$(RUN) -m pytest

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from i2i.data import BatchStream, DataConfig, build_dataset
 from i2i.data.folder import list_images
+from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
 
 LOAD, CROP, BATCH = 286, 256, 16
@@ -102,6 +103,7 @@ def loader(dataset: Dataset, length: int, workers: int) -> Iterator[Any]:
 
 def stream(folder: Path, workers: int, **options: Any) -> BatchStream:
     """Endless batches of i2i."""
+    keep_freed_memory()  # as train.py does
     config = DataConfig(str(folder), dataset_mode="single", num_threads=workers, batch_size=BATCH, **options)
     return BatchStream(build_dataset(config), BATCH)
 
