@@ -49,6 +49,8 @@ def scored(results: Path, pairs: Path) -> float:
 
 def verdict(distances: Sequence[float], first: Sequence[float]) -> str:
     """Whether the means of two ways differ by no more than their seeds do."""
+    if distances is first or len(distances) < 2:
+        return "-"
     difference = abs(statistics.mean(distances) - statistics.mean(first))
     return "yes" if difference <= max(max(values) - min(values) for values in (distances, first)) else "NO"
 
@@ -57,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=8, help="half of them at the full learning rate")
-    parser.add_argument("--count", type=int, default=512, help="training images")
-    parser.add_argument("--test_count", type=int, default=32, help="test images")
+    parser.add_argument("--seeds", type=turns.positive, default=3)
+    parser.add_argument("--epochs", type=turns.positive, default=8, help="half of them at the full learning rate")
+    parser.add_argument("--count", type=turns.positive, default=512, help="training images")
+    parser.add_argument("--test_count", type=turns.positive, default=32, help="test images")
     parser.add_argument("--quick", action="store_true", help="a few steps of one way, to see that it runs")
     arguments = parser.parse_args(argv)
     if arguments.quick:

@@ -115,7 +115,7 @@ def modules(statement: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=turns.positive, default=5)
     parser.add_argument("--importtime", metavar="MODULE", help="what is slow in importing it, such as train")
     arguments = parser.parse_args(argv)
     if arguments.importtime:

@@ -23,7 +23,7 @@ from i2i.acceleration import AccelerationConfig, Work, choose
 from i2i.data import Batch, DataSpec
 from i2i.data.memory import keep_freed_memory
 from i2i.models import MODELS, build_model
-from i2i.run import seed_everything
+from i2i.run import resolve_device, seed_everything
 from i2i.training import TrainConfig, Trainer
 
 
@@ -205,4 +205,7 @@ def column(case_name: str, name: str, device: torch.device) -> Measured:
 
 if __name__ == "__main__":
     case_name, name, device_name = sys.argv[1:]
-    answer_requests(column(case_name, name, torch.device(device_name)).answer)
+    try:
+        answer_requests(column(case_name, name, resolve_device(device_name)).answer)
+    except ValueError as error:
+        raise SystemExit(f"{case_name} {name}: {error}") from None

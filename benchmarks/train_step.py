@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--columns", nargs="+", type=column_name, help="default: textbook fp32 bf16, and with checkpoint"
     )
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=turns.positive, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a turn, or one step if that takes longer")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     parser.add_argument("--profile", choices=CASES, metavar="CASE", help="say where the time of a step goes instead")

@@ -122,9 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--generators", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--columns", nargs="+", type=column_name, default=["textbook", "fp32", "bf16"])
     parser.add_argument("--images", metavar="FOLDER", help="photographs to make the files of (default: drawn noise)")
-    parser.add_argument("--count", type=int, default=100, help="JPEG files")
-    parser.add_argument("--size", type=int, default=256, help="their width and height")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--count", type=turns.positive, default=100, help="JPEG files")
+    parser.add_argument("--size", type=turns.positive, default=256, help="their width and height")
+    parser.add_argument("--turns", type=turns.positive, default=3)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:

@@ -5,6 +5,7 @@ Nothing here imports torch: on Linux the peak memory of a process is never less 
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -15,6 +16,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tqdm import tqdm
 
 MIB = 2**20
 
@@ -61,9 +64,8 @@ def answer_requests(answer: Callable[[Any], Any]) -> None:
 def take_turns(actions: Mapping[str, Callable[[], Taken]], turns: int) -> dict[str, list[Taken]]:
     """Do everything once, then again: A B C A B C ..., so that whatever disturbs the machine disturbs all alike."""
     taken: dict[str, list[Taken]] = {name: [] for name in actions}
-    for _ in range(turns):
-        for name, action in actions.items():
-            taken[name].append(action())
+    for _, name in tqdm(list(itertools.product(range(turns), actions)), unit="measurement"):
+        taken[name].append(actions[name]())
     return taken
 
 
@@ -118,6 +120,14 @@ def head(*titles: str) -> str:
     return row(titles) + "\n" + "|---" * len(titles) + "|"
 
 
+def positive(text: str) -> int:
+    """A number of turns, files or the like on a command line."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def say(text: str) -> None:
     """Print a line at once, so that one can watch."""
-    print(text, flush=True)
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()

@@ -18,11 +18,11 @@ from i2i.config import OptionParser
 from i2i.models import MODELS, GanModel
 from i2i.run import RunConfig, epoch_checkpoints, saved_epochs
 from i2i.training import Diverged, TrainConfig, Trainer
-from i2i.training.memory import WAYS_OUT, announce_memory
+from i2i.training.memory import announce_memory
 from i2i.visuals.options import VisualsConfig
 from options.base_options import BaseOptions
 
-NOT_STORED = ("continue_train", "overwrite")
+NOT_STORED = ("continue_train", "overwrite", "keep_memory")
 LOCK_SECONDS = 10  # the workers of a killed process hold its lock a few seconds longer
 PLACE = ("name", "checkpoints_dir")  # of a run: where it is found now, wherever it was made
 
@@ -63,6 +63,8 @@ class TrainOptions(BaseOptions):
         if {"lambda_L1", "reconstruction"} <= set(self.given):
             raise ValueError("--lambda_L1 and --reconstruction both weigh l1; give one of them")
         super()._build(values)
+        if self.train.checkpoint_activations and self.acceleration.compile in ("on", "reduce-overhead"):
+            raise ValueError("--checkpoint_activations does not go with --compile; leave one of them out")
         layouts = MODELS[self.model_name].layouts
         if self.data.dataset_mode not in layouts:
             learns = " or ".join(layouts)
@@ -141,8 +143,10 @@ class TrainOptions(BaseOptions):
         for name, player in trainer.model.players.items():
             print(f"{name}: {sum(p.numel() for p in player.parameters()) / 1e6:.3f} M parameters")
         fused = "on" if self.train.fuses_adam(device) else "off"
-        why = "auto: one pass over the weights" if self.train.fused_adam == "auto" else "asked for"
+        why = "auto: one pass over the weights" if self.train.fused_adam == "auto" else "by option"
         print(*trainer.acceleration.lines(), f"fused_adam {fused} ({why})", sep="\n")
+        if self.train.checkpoint_activations:
+            print("checkpoint_activations on (by option)")
         epochs = f"{self.train.epochs} epochs of {len(trainer.stream)} images"
         print(f"{self.model_name} on {device}, {epochs}, into {self.run.folder}", flush=True)
         announce_memory(trainer)
@@ -150,8 +154,15 @@ class TrainOptions(BaseOptions):
     def ways_out(self) -> str:
         latest = self.run.folder / "latest.pt"
         saved = f"go on from {latest} with: {self.resume_command}" if latest.is_file() else "nothing was saved yet"
-        size = "x".join(map(str, self.data.crop_size))
-        return f"--batch_size {self.data.batch_size} at {size} was too much; {WAYS_OUT}; {saved}"
+        ways = {
+            "--checkpoint_activations": not self.train.checkpoint_activations,
+            "--precision bf16": self.acceleration.precision not in ("bf16", "fp16"),
+            "a smaller --batch_size": self.data.batch_size > 1,
+            "a smaller --crop_size": "crop" in self.data.preprocess,
+            "--preprocess resize_and_crop": "crop" not in self.data.preprocess,
+        }
+        helping = " and ".join(way for way, helps in ways.items() if helps)
+        return f"a batch of {self.data.batch_size} was too much; less is taken with {helping}; {saved}"
 
     @property
     def resume_command(self) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i.acceleration import Choices
+from i2i.acceleration import Choices, apply
 from i2i.acceleration.checkpointing import checkpoint_activations
 from i2i.models import GanModel
 from i2i.random_state import random_states
@@ -156,13 +156,15 @@ def measured(trainer: Trainer) -> int:
         {"acceleration": BF16, "checkpoint_activations": True},
         {"acceleration": Choices(channels_last=True), "checkpoint_activations": True},
         {"accumulate": 2, "ema": 0.9},
+        {"accumulate": 4},
     ],
-    ids=["plain", "bf16", "channels_last", "accumulated"],
+    ids=["plain", "bf16", "channels_last", "accumulated", "much accumulated"],
 )
 def test_the_estimate_is_what_a_step_takes(name: str, train: dict) -> None:
     options = {"pool_size": 0} if name == "cyclegan" else {}
     trainer = trainer_of(name, options, **train)
-    assert estimate(trainer) == pytest.approx(measured(trainer), rel=0.01)
+    # Of many batches the first ones may have their peak elsewhere, and what the second adds is then too much.
+    assert estimate(trainer) == pytest.approx(measured(trainer), rel=0.1 if train.get("accumulate", 0) > 2 else 0.01)
 
 
 @pytest.mark.parametrize("gan_mode", ["wgan", "wgangp"])
@@ -171,6 +173,17 @@ def test_the_estimate_covers_clipped_weights_and_double_backward(name: str, gan_
     options = {"gan_mode": gan_mode} | ({"pool_size": 0} if name == "cyclegan" else {})
     trainer = trainer_of(name, options, clip_grad=1.0)
     assert estimate(trainer) == pytest.approx(measured(trainer), rel=0.03)
+
+
+@pytest.mark.parametrize("name", tiny.MODELS)
+def test_there_is_an_estimate_for_weights_that_are_laid_out_as_on_cuda(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def laid_out_as_on_cuda(network: nn.Module, device: torch.device) -> None:
+        network.to(memory_format=torch.channels_last)
+
+    monkeypatch.setattr(apply, "_lay_out", laid_out_as_on_cuda)
+    assert estimate(trainer_of(name, {}, acceleration=Choices(channels_last=True)))
 
 
 def test_an_estimate_counts_what_the_pools_will_hold() -> None:
@@ -223,18 +236,19 @@ def test_the_memory_of_a_run_is_announced_with_a_warning_if_there_is_less(
     trainer = trainer_of("pix2pix", {})
     need, said = estimate(trainer), []
     assert need is not None
-    for free in (need, need - 1, None):
+    there = sum(tensor.nbytes for tensor in (*trainer.model.parameters(), *trainer.model.buffers()))
+    for free in (need - there, need - there - 1, None):
         monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
         with caplog.at_level(logging.INFO):
             announce_memory(trainer)
         said.append([(record.levelname, record.message) for record in caplog.records])
         caplog.clear()
-    shown = memory.shown_size(need)
-    assert said[0] == [("INFO", f"memory: about {shown} of {shown} free on cpu")]
+    takes = f"a step takes about {memory.shown_size(need)} of memory beside the program itself"
+    assert said[0] == [("INFO", f"{takes}; {memory.shown_size(need)} are free on cpu")]
     assert [level for level, _ in said[1]] == ["INFO", "WARNING"]
-    for flag in ("--checkpoint_activations", "--precision bf16", "--batch_size", "--accumulate", "--crop_size"):
+    for flag in ("--checkpoint_activations", "--precision bf16", "--batch_size", "--crop_size"):
         assert flag in said[1][1][1]
-    assert said[2] == [("INFO", f"memory: about {shown} on cpu")]
+    assert said[2] == [("INFO", takes)]
 
 
 def write_group(folder: Path, files: dict[str, str]) -> None:
@@ -302,7 +316,7 @@ def test_training_without_memory_ends_in_a_line_that_says_what_helps(
         options.one_line(lambda: raised(error))
     said = capsys.readouterr().err
     assert ended.value.code == 2 and said.count("\n") == 1 and said.startswith("train.py: error: out of memory")
-    for word in ("--batch_size 7 at 256", "--checkpoint_activations", "--precision bf16", "--accumulate"):
+    for word in ("a batch of 7", "--checkpoint_activations", "--precision bf16", "a smaller --crop_size"):
         assert word in said
     assert "nothing was saved" in said and "--continue_train" not in said
 

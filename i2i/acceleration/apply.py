@@ -56,7 +56,7 @@ def _channels_last(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tens
 def _set_up_cuda(choices: Choices) -> None:
     # Not the newer `fp32_precision`: once that is set, reading these flags raises, and torch's own compiler reads them.
     torch.backends.cudnn.allow_tf32 = choices.precision != "fp32"
-    torch.backends.cuda.matmul.allow_tf32 = choices.precision != "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = False  # torch's own default; products are a small part of the work
     torch.backends.cudnn.benchmark = choices.cudnn_benchmark
 
 

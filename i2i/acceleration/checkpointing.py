@@ -46,8 +46,8 @@ def _leave_input_alone(unit: nn.Module) -> None:
         first.inplace = False  # type: ignore[assignment]
 
 
-def _recomputed(unit: nn.Module, draws: bool, still: _StillStatistics, *inputs: Tensor) -> Any:
-    forward = partial(type(unit).forward, unit)
+def _recomputed(unit: nn.Module, draws: bool, still: _StillStatistics, *inputs: Any, **keywords: Any) -> Any:
+    forward = partial(type(unit).forward, unit, **keywords)
     if not torch.is_grad_enabled():
         return forward(*inputs)
     return checkpoint(

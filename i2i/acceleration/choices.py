@@ -18,7 +18,7 @@ SMALL = 64  # pixels: below this width and height that is so from the start
 COMPILED_STEPS = 2000  # of training, in which the minute that compiling takes is won back
 COMPILED_IMAGES = 10000  # of translation
 GRAPHED = 4  # images a batch up to which a GPU waits for the launch of its kernels, which CUDA graphs spare
-ASKED = "asked for"
+ASKED = "by option"
 
 
 class Work(NamedTuple):
@@ -29,6 +29,7 @@ class Work(NamedTuple):
     batch_size: int
     image_size: tuple[int, ...] | None
     checkpointed: bool = False  # whether activations are computed twice
+    by_image: bool = False  # whether dropout or batch norm treats each image of a batch by itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Choices:
     reasons: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """One line a choice, such as `precision bf16 (asked for)`."""
+        """One line a choice, such as `precision bf16 (by option)`."""
         words = {True: "on", False: "off", "default": "on"}
         values = {name: getattr(self, name) for name in self.reasons}
         return [f"{name} {words.get(value, value)} ({self.reasons[name]})" for name, value in values.items()]
@@ -73,7 +74,7 @@ def choose(config: AccelerationConfig, device: torch.device, work: Work, network
         "keep_memory": keeps_memory(config.keep_memory),
     }
     if device.type == "cuda":
-        decisions["cudnn_benchmark"] = _cudnn_benchmark(work)
+        decisions["cudnn_benchmark"] = _cudnn_benchmark(config.cudnn_benchmark, work)
     values = {name: decision.value for name, decision in decisions.items()}
     return Choices(**values, reasons={name: decision.reason for name, decision in decisions.items()})
 
@@ -95,7 +96,7 @@ def _channels_last(
 ) -> Decision:
     if asked != "auto":
         return Decision(asked == "on", ASKED)
-    if most_halvings(networks) == 0:
+    if not any(isinstance(m, nn.modules.conv._ConvNd) for network in networks for m in network.modules()):
         return Decision(False, "auto: the networks do not convolve")
     if device.type == "mps":
         return Decision(False, "auto: no gain on mps")
@@ -129,11 +130,13 @@ def _compile_if_it_pays(device: torch.device, work: Work, missing: str | None) -
     if work.training:
         unit, count, needed = "steps", work.images // work.batch_size, COMPILED_STEPS
     if device.type != "cuda":
-        return Decision("off", f"auto: hardly faster on {device.type}, and a minute late")
+        return Decision("off", f"auto: on {device.type} the kernels here are about as fast, without the wait")
     if missing:
         return Decision("off", f"auto: {missing} is not installed")
     if work.checkpointed:
         return Decision("off", "auto: it does not go with --checkpoint_activations")
+    if work.by_image:
+        return Decision("off", "auto: dropout and batch norm of each image by itself cannot be compiled in one piece")
     if work.image_size is None:
         return Decision("off", "auto: images of many sizes would be compiled for again and again")
     if count < needed:
@@ -163,7 +166,9 @@ def keeps_memory(asked: str) -> Decision:
     return Decision(True, "auto: memory that comes back from the system costs page faults")
 
 
-def _cudnn_benchmark(work: Work) -> Decision:
+def _cudnn_benchmark(asked: str, work: Work) -> Decision:
+    if asked != "auto":
+        return Decision(asked == "on", ASKED)
     if work.image_size is None:
         return Decision(False, "auto: every new size would be tried out anew")
     if torch.are_deterministic_algorithms_enabled():

@@ -24,7 +24,12 @@ class AccelerationConfig:
         "auto", "compile the generators, which takes a minute; reduce-overhead adds CUDA graphs", choices=COMPILE
     )
     kernels: str = option("auto", "norms and convolutions: the fastest for a size, or torch's own", choices=KERNELS)
-    keep_memory: str = option("auto", "use freed memory again instead of giving it back to the system", choices=SWITCH)
+    keep_memory: str = option(
+        "auto", "this process uses freed memory again instead of giving it back to the system", choices=SWITCH
+    )
+    cudnn_benchmark: str = option(
+        "auto", "try out which of CUDA's convolutions is fastest, which may differ from run to run", choices=SWITCH
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

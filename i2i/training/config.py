@@ -25,7 +25,7 @@ class TrainConfig:
     lr_policy: str = option("linear", "how the learning rate changes", choices=tuple(POLICIES))
     lr_decay_iters: int = option(50, "epochs between the drops of policy step")
     plateau_loss: str | None = option(None, "loss whose epoch mean policy plateau watches (default: the model's)")
-    accumulate: int = option(1, "batches whose gradients are averaged before a step; their activations stay")
+    accumulate: int = option(1, "batches whose gradients are averaged before a step")
     fused_adam: str = option("auto", "Adam in one pass over the weights; auto: on the CPU and on CUDA", choices=FUSED)
     checkpoint_activations: bool = option(False, "compute activations again instead of keeping them: less memory")
     clip_grad: float | None = option(None, "largest norm of a player's gradient")

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WAYS_OUT = (
-    "--checkpoint_activations, --precision bf16, a smaller --batch_size with --accumulate, and a smaller --crop_size "
-    "all take less"
-)
+WAYS_OUT = "--checkpoint_activations, --precision bf16, a smaller --batch_size and a smaller --crop_size take less"
 # What CUDA, cuDNN, torch on the CPU (on Linux, on Windows), and the C++ library say.
 REFUSALS = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory", "bad_alloc")
 GROUPS = Path("/sys/fs/cgroup")
@@ -100,27 +97,35 @@ def estimate(trainer: Trainer) -> int | None:
 
     The step is run on tensors without content, in a copy; the trainer, its model and all random states stay as they
     are. Not in it: what kernels need while they run, CUDA's own memory, the program itself. None if something in the
-    model cannot be run without content.
+    model cannot be run without content. Of a step over many batches two are run: what the second adds, all others do.
     """
+    parts = trainer.config.accumulate
+    try:
+        first = _peak(trainer, 1)
+        return first if parts == 1 else first + (parts - 1) * (_peak(trainer, 2) - first)
+    except Exception as error:  # whatever a model does that such tensors cannot
+        log.debug("no estimate of the memory: %s", error)
+        return None
+
+
+def _peak(trainer: Trainer, parts: int) -> int:
     from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
     assert trainer.samples is not None
     stream: Any = _Shapes(trainer.samples, trainer.stream.batch_size, trainer.stream.device)
     fake = FakeTensorMode(allow_non_fake_inputs=True)  # constants that a loss may bring along
-    try:
-        with FakeCopyMode(fake):
-            model = copy.deepcopy(trainer.model)
-        with fake, _Rehearsal() as live:
-            pools = [module for module in model.modules() if isinstance(module, ReplayPool)]
-            live.show([*model.parameters(), *model.buffers(), [pool.images for pool in pools]])
-            acceleration = dataclasses.replace(trainer.acceleration, compile="off", keep_memory=False)
-            double = type(trainer)(model, stream, trainer.config, acceleration=acceleration)
-            _make_moments(double.optimizers.values())
-            double.train_step()
-            return live.peak + sum(map(_unfilled, pools))
-    except RuntimeError as error:  # the base of all that such tensors cannot do
-        log.debug("no estimate of the memory: %s", error)
-        return None
+    with FakeCopyMode(fake):
+        model = copy.deepcopy(trainer.model)
+    # The copy is laid out already; a second time it could not be.
+    acceleration = dataclasses.replace(trainer.acceleration, channels_last=False, compile="off", keep_memory=False)
+    config = dataclasses.replace(trainer.config, accumulate=parts)
+    with fake, _Rehearsal() as live:
+        pools = [module for module in model.modules() if isinstance(module, ReplayPool)]
+        live.show([*model.parameters(), *model.buffers(), [pool.images for pool in pools]])
+        double = type(trainer)(model, stream, config, acceleration=acceleration)
+        _make_moments(double.optimizers.values())
+        double.train_step()
+        return live.peak + sum(map(_unfilled, pools))
 
 
 def _make_moments(optimizers: Iterable[torch.optim.Optimizer]) -> None:
@@ -143,8 +148,10 @@ def announce_memory(trainer: Trainer) -> None:
     need, free, device = estimate(trainer), free_bytes(trainer.stream.device), trainer.stream.device
     if need is None:
         return
-    there = f" of {shown_size(free)} free" if free is not None else ""
-    log.info("memory: about %s%s on %s", shown_size(need), there, device)
+    if free is not None and device.type == "cpu":  # what lies there already is not free, but counted in the need
+        free += sum(tensor.nbytes for tensor in (*trainer.model.parameters(), *trainer.model.buffers()))
+    there = f"; {shown_size(free)} are free on {device}" if free is not None else ""
+    log.info("a step takes about %s of memory beside the program itself%s", shown_size(need), there)
     if free is not None and need > free:
         log.warning("a step may not fit into the memory: %s", WAYS_OUT)
 

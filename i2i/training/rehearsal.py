@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from i2i.acceleration import uncompile
+from i2i.acceleration import mark_step, uncompile
 from i2i.data import Batch
 from i2i.random_state import isolated
 
@@ -29,9 +29,8 @@ def rehearse(trainer: Trainer, samples: Batch) -> None:
     log.info("compiling the generators, which takes about a minute")
     try:
         with isolated(trainer.stream.device):
-            parts = [trainer.model.training_step(lambda: batch, trainer.step)]
-            while trainer.run_phase(parts, {}) is not None:
-                pass
+            for _ in range(3 if trainer.acceleration.compile == "reduce-overhead" else 1):
+                _run_phases(trainer, batch)
     except Exception as error:
         uncompile(trainer.generators)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -40,6 +39,16 @@ def rehearse(trainer: Trainer, samples: Batch) -> None:
         trainer.model.load_state_dict(kept)
         for optimizer in trainer.optimizers.values():
             optimizer.zero_grad()
+
+
+def _run_phases(trainer: Trainer, batch: Batch) -> None:
+    # CUDA graphs are warmed up in the first of these, recorded in the second, and run in the third.
+    mark_step(trainer.acceleration)
+    parts = [trainer.model.training_step(lambda: batch, trainer.step)]
+    while trainer.run_phase(parts, {}) is not None:
+        pass
+    for optimizer in trainer.optimizers.values():
+        optimizer.zero_grad()
 
 
 def _resized(batch: Batch, size: int) -> Batch:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from i2i.random_state import random_states, restore_random_states
 
 if TYPE_CHECKING:
@@ -64,12 +66,21 @@ def _restore_optimizers(trainer: Trainer, saved: dict[str, Any]) -> None:
         stored = saved["optimizers"][name]
         groups = [group | {"fused": fused} for group in stored["param_groups"]]  # said before: moments lie accordingly
         optimizer.load_state_dict(stored | {"param_groups": groups})
+        _lay_out_moments(optimizer)
         for group in optimizer.param_groups:
             group["betas"] = (trainer.config.beta1, trainer.config.beta2)
             if saved["rates"][name]:  # under plateau the current rate is only known from the optimiser
                 group["lr"] *= trainer.config.learning_rate(name, 0) / saved["rates"][name]
         if name in trainer.plateaus and name in saved["plateaus"]:
             trainer.plateaus[name].load_state_dict(saved["plateaus"][name])
+
+
+def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
+    # Fused kernels take the moments to lie in memory as the weights do, which may be in another way than they did.
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _position(images: int, old_length: int, new_length: int) -> int:
