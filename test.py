@@ -7,15 +7,14 @@ from options.test_options import TestOptions
 
 def test(options: TestOptions) -> None:
     folder, config = options.folder, options.test
-    with options.helpers() as helpers:
-        translator = options.translator()
-        if options.generates:
-            count = generate_images(translator, folder, config, options.data.batch_size)
-            print(f"{count} images generated, a grid of them is {folder / 'grid.png'}")
-        else:
-            dataset = input_dataset(options.images(translator))
-            count = translate_dataset(translator, dataset, folder, config, options.labels, helpers)
-            print(f"{count} images translated")
+    translator = options.translator()
+    if options.generates:
+        count = generate_images(translator, folder, config, options.data.batch_size)
+        print(f"{count} images generated, a grid of them is {folder / 'grid.png'}")
+    else:
+        dataset = input_dataset(options.images(translator))
+        count = translate_dataset(translator, dataset, folder, config, options.labels)
+        print(f"{count} images translated")
     print(f"pictures: {folder / 'images'}\npage: {folder / config.page}")
 
 

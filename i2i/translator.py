@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from i2i import reference_weights
 from i2i.acceleration import AccelerationConfig
+from i2i.acceleration.apply import HALF
 from i2i.data import Batch, DataSpec
 from i2i.data.batch import normalise
 from i2i.data.derive import Derivation, derivation
@@ -23,6 +25,7 @@ from i2i.data.reading import pil_pixels
 from i2i.data.writing import denormalise
 from i2i.inference import Inference
 from i2i.models import MODELS, GanModel, build_model
+from i2i.models.generation import ties_images
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import checkpoint_path, resolve_device
 from i2i.training import checkpoint
@@ -58,7 +61,9 @@ class Translator:
         self.target, self.seed, self.running_statistics = target, seed, running_statistics
         self.alpha = alpha
         networks = self.model.players["generator"].modules
-        self.inference = Inference(networks, self.device, acceleration or AccelerationConfig())
+        by_image = not (running_statistics or model.spec.classes) and any(map(ties_images, networks))
+        self.inference = Inference(networks, self.device, acceleration or AccelerationConfig(), by_image)
+        self._warn_of_few_values()
         self.derivation: Derivation | None = None
         if derive != "none":
             image = Domain() if derive == "colorization" else model.spec.domains[1][0]
@@ -139,6 +144,17 @@ class Translator:
         array = array[:, :, 0] if array.shape[2:] == (1,) else array
         return array if isinstance(image, np.ndarray) else _picture(array)
 
+    def _warn_of_few_values(self) -> None:
+        precision, (a, b) = self.inference.config.precision, self.model.spec.domains
+        kinds = {domain.kind for domain in (b if self.target == "b" else a)}
+        if precision in HALF and kinds & {"uint16", "float32"}:
+            log.warning("--precision %s: results of more than 8 bits have few different values", precision)
+
+    def move_to(self, device: torch.device) -> None:
+        """Go on with another device, before anything is translated."""
+        self.device = self.inference.device = device
+        self.model.to(device)
+
     def _pixels(self, image: Image.Image | np.ndarray, source: Domain) -> np.ndarray:
         """(H, W, C) numbers of `source`, or (H, W) class indices."""
         if source.is_labels:
@@ -173,9 +189,7 @@ class Translator:
     def translate(self, images: Tensor, paths: tuple[str, ...] = ()) -> Tensor:
         """Translate a batch (N, C, H, W) in [-1, 1]; `paths` name the seeds of the images' dropout."""
         batch = Batch(a=images, paths_a=paths) if self.target == "b" else Batch(b=images, paths_b=paths)
-        result = self.inference(lambda: self.model.translate(batch, target=self.target, **self._options))
-        # A tensor of a CUDA graph is overwritten by the next translation.
-        return result.to(images.dtype, copy=self.inference.prepare().compile == "reduce-overhead")
+        return self.inference(lambda: self.model.translate(batch, target=self.target, **self._options)).to(images.dtype)
 
     def visuals(self, images: Tensor, truth: Tensor | None, paths: tuple[str, ...] = ()) -> dict[str, Tensor]:
         """All that the model shows of a batch, and of the true translations if they are known, by label."""

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from functools import partial
-from multiprocessing.connection import Connection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from i2i.acceleration import AccelerationConfig
 from i2i.config import OptionParser, as_dict
 from i2i.data import DataConfig
-from i2i.data.inputs import input_dataset
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
-from i2i.run import RunConfig, resolve_device, saved_epochs
-from i2i.translation import (
-    REFERENCE_LABELS,
-    Labels,
-    TestConfig,
-    suitable_batch_size,
-    suitable_readers,
-    translated,
-)
-from i2i.translation.processes import helpers
-from i2i.translation.rows import Row
+from i2i.run import RunConfig, saved_epochs
+from i2i.translation import REFERENCE_LABELS, Labels, TestConfig, suitable_batch_size, suitable_readers
 from i2i.translator import Translator, load_model
 from options.base_options import BaseOptions
 from options.retired import IGNORED
@@ -132,17 +117,17 @@ class TestOptions(BaseOptions):
                 "and only a cyclegan has a generator for the other way; train another run"
             )
 
-    def translator(self, process: int = 0) -> Translator:
-        """The model to translate with, on the device of one of `--processes`; sets what suits it of `data`."""
-        translator = self._load_translator(process)
-        batch_size, readers = suitable_batch_size(translator), suitable_readers(translator.device)
+    def translator(self) -> Translator:
+        """The model to translate with; sets what suits it of `data`."""
+        translator = self._load_translator()
+        batch_size, readers = suitable_batch_size(translator), suitable_readers(translator.device, self.test.processes)
         suitable: dict[str, Any] = dict(zip(SUITABLE, (batch_size, readers), strict=True))
         self.data = dataclasses.replace(self.data, **{k: v for k, v in suitable.items() if k not in self.given})
         return translator
 
-    def _load_translator(self, process: int) -> Translator:
+    def _load_translator(self) -> Translator:
         common: dict[str, Any] = {
-            "device": self._device(process),
+            "device": self.run.device,
             "seed": self.run.seed,
             "running_statistics": self.test.eval,
             "acceleration": self.acceleration,
@@ -153,16 +138,6 @@ class TestOptions(BaseOptions):
             return Translator.from_reference(self.weights, norm=norm, dropout=self.model.dropout, **common)
         model = load_model(self.checkpoint, as_dict(self.model), self.test.ema)
         return Translator(model, target="a" if self.opposite else "b", **common)
-
-    def _device(self, process: int) -> str:
-        device = resolve_device(self.run.device)
-        if device.type == "cuda" and device.index is None and self.test.processes > 1:
-            return f"cuda:{process % torch.cuda.device_count()}"
-        return str(device)
-
-    def helpers(self) -> AbstractContextManager[list[Connection]]:
-        """The other ones of `--processes` at work, as connections to them."""
-        return helpers(partial(_helper_rows, self.argv), self.test.processes)
 
     def images(self, translator: Translator) -> DataConfig:
         """What to translate, read as the model takes it."""
@@ -205,21 +180,6 @@ class TestOptions(BaseOptions):
         which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
         backwards = f"_{self.data.direction}" if self.opposite else ""
         return Path(self.test.results_dir) / self.run.name / f"{what}_{which}{backwards}"
-
-
-class _HelperOptions(TestOptions):
-    """The same once more, which has nothing new to say."""
-
-    def notice(self, message: str) -> None:
-        pass
-
-
-def _helper_rows(argv: Sequence[str], process: int) -> Generator[Row]:
-    """The rows of a process that test.py has started with its own arguments."""
-    options = _HelperOptions(argv)
-    translator = options.translator(process)
-    dataset = input_dataset(options.images(translator))
-    yield from translated(translator, dataset, options.folder, options.test, options.labels, process)
 
 
 def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:

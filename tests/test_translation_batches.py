@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i.acceleration import AccelerationConfig, Choices
+from i2i.acceleration import AccelerationConfig, Choices, Work, choose
+from i2i.data import DataSpec
+from i2i.data.domain import Domain
+from i2i.data.writing import denormalise
+from i2i.models import build_model
+from i2i.models.cyclegan import CycleGAN
 from i2i.models.generation import generate
+from i2i.models.pix2pix import Pix2Pix
 from i2i.networks import build_generator
 from i2i.translation import suitable_batch_size
 from i2i.translator import Translator
@@ -129,6 +138,89 @@ def test_generated_images_come_in_bf16_too() -> None:
     exact = Translator(model, device="cpu").generate(labels, 3)
     close = Translator(model, device="cpu", acceleration=AccelerationConfig(precision="bf16")).generate(labels, 3)
     assert close.dtype == torch.float32 and 0 < (close - exact).abs().max() < 0.1
+
+
+def label_maps(precision: str) -> tuple[Tensor, np.ndarray]:
+    """Of a model that is sure of its classes: what it gives, and the classes."""
+    torch.manual_seed(0)
+    domains = {"a": (Domain(),), "b": (Domain(20, "labels", 0, 19),)}
+    config = Pix2Pix.Config(**tiny.TRANSLATION | {"generator": "unet", "num_downs": 5, "dropout": False})
+    model = build_model("pix2pix", config, DataSpec(3, 20, **domains))
+    last = [module for module in model.generator.modules() if isinstance(module, nn.ConvTranspose2d)][-1]
+    last.weight.data *= 40
+    translator = Translator(model, device="cpu", acceleration=AccelerationConfig(precision=precision))
+    smooth = nn.functional.interpolate(images(torch.float32)[:1, :, :16, :16], size=(64, 64), mode="bilinear")
+    result = translator.translate(smooth)
+    return result, denormalise(result[0], domains["b"][0])
+
+
+def test_classes_in_bf16_are_those_in_fp32() -> None:
+    (exact, expected), (_, close) = label_maps("fp32"), label_maps("bf16")
+    assert (exact.max(dim=1)[0] > 0.99).float().mean() > 0.5, "where bf16 would know 1 only"
+    assert len(np.unique(expected)) > 5
+    assert (close != expected).mean() < 0.03
+
+
+def test_few_values_of_many_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    deep = {"a": (Domain(3, "uint16", 0, 65535),), "b": (Domain(),)}
+    config = CycleGAN.Config(**tiny.TRANSLATION | {"generator": "resnet", "num_blocks": 1})
+    for target, precision in (("b", "bf16"), ("a", "auto"), ("a", "bf16")):
+        assert not caplog.records
+        model = build_model("cyclegan", config, DataSpec(**deep))
+        Translator(model, device="cpu", target=target, acceleration=AccelerationConfig(precision=precision))
+    assert [record.getMessage() for record in caplog.records] == [
+        "--precision bf16: results of more than 8 bits have few different values"
+    ]
+
+
+def test_threads_share_a_translator() -> None:
+    translator = Translator(tiny.pix2pix(num_downs=6, norm="batch", dropout=True), device="cpu")
+    inputs = [image[None] for image in images(torch.float32)]
+    expected = [translator.translate(image) for image in inputs]
+
+    def repeated(number: int) -> bool:
+        return all(torch.equal(translator.translate(inputs[number]), expected[number]) for _ in range(10))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(repeated, range(3)))
+    assert not any("forward" in vars(module) for module in translator.model.modules())
+
+
+def test_a_pickled_translator_goes_on() -> None:
+    for translator in (Translator(build(), device="cpu") for build in (tiny.pix2pix, tiny.cyclegan)):
+        expected = translator.translate(images(torch.float32), PATHS)
+        again = pickle.loads(pickle.dumps(translator))
+        assert torch.equal(again.translate(images(torch.float32), PATHS), expected)
+
+
+@pytest.mark.parametrize("compiled", ["off", "reduce-overhead"])
+def test_what_cuda_graphs_overwrite_is_copied(compiled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch, held = tiny.cyclegan(), images(torch.float32), torch.zeros(1)
+    translator = Translator(model, device="cpu")
+    translator.inference.choices = Choices(compile=compiled)
+    monkeypatch.setattr(model, "translate", lambda *batch, **options: held)
+    monkeypatch.setattr(model, "visuals", lambda *batch, **options: {"fake_B": held})
+    results = [
+        translator.translate(batch),
+        translator.generate(torch.zeros(1), 0),
+        translator.visuals(batch, None)["fake_B"],
+    ]
+    held += 1
+    assert [result.item() for result in results] == [float(compiled == "off")] * 3
+
+
+def test_compiling_is_left_alone_where_layers_go_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("i2i.acceleration.choices.find_spec", lambda name: object())  # triton
+    device, words = torch.device("cuda"), Work(False, 10**6, 16, (256, 256))
+    assert choose(AccelerationConfig(), device, words, [nn.Conv2d(1, 1, 3)]).compile == "default"
+    decided = choose(AccelerationConfig(), device, words._replace(by_image=True), [nn.Conv2d(1, 1, 3)])
+    assert decided.compile == "off" and "each image by itself" in decided.reasons["compile"]
+    tied = [
+        Translator(model, device="cpu", running_statistics=running_statistics).inference.by_image
+        for model in (tiny.pix2pix(norm="batch"), tiny.cyclegan(), tiny.cgan())
+        for running_statistics in (False, True)
+    ]
+    assert tied == [True, False, False, False, False, False]
 
 
 def test_what_the_device_cannot_do_is_refused() -> None:

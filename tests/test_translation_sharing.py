@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from i2i.data.domain import Domain
-from i2i.data.writing import denormalise
+from i2i.data.inputs import input_dataset
+from i2i.data.writing import Encoding, denormalise
 from i2i.reference_weights import Architecture, build, save_reference
-from i2i.translation import TestConfig, images
-from i2i.translation.background import in_background
-from i2i.translation.pictures import pictures_of
+from i2i.translation import TestConfig, background, images, translate_dataset
+from i2i.translation.background import Job, in_background
+from i2i.translation.pictures import pictures_of, write_pictures
+from i2i.translation.processes import device_of
 from i2i.translation.rows import Row, gathered, in_order
 from i2i.visuals.images import to_pil
 from options.test_options import TestOptions
@@ -69,10 +75,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_results_come_in_order_and_at_most_so_many_jobs_ahead() -> None:
     made: list[int] = []
 
-    def jobs() -> Iterator[Callable[[], int]]:
+    def jobs() -> Iterator[Job[int]]:
         for number in range(20):
             made.append(number)
-            yield lambda number=number: (time.sleep(0.003 * (number % 3)), number)[1]
+            yield Job(lambda number=number: (time.sleep(0.003 * (number % 3)), number)[1])
 
     for expected, number in enumerate(in_background(jobs(), threads=3, ahead=4)):
         assert number == expected and len(made) <= number + 6
@@ -86,7 +92,7 @@ def test_what_is_begun_is_finished_and_the_rest_is_left_out() -> None:
         time.sleep(0.05)
         done.append(number)
 
-    work = in_background((lambda number=number: job(number) for number in range(50)), threads=2, ahead=10)
+    work = in_background((Job(partial(job, number)) for number in range(50)), threads=2, ahead=10)
     next(work)
     work.close()
     finished = list(done)
@@ -94,11 +100,24 @@ def test_what_is_begun_is_finished_and_the_rest_is_left_out() -> None:
     assert done == finished and len(done) < 12
 
 
+def test_of_large_images_few_wait() -> None:
+    made: list[int] = []
+
+    def jobs() -> Iterator[Job[int]]:
+        for number in range(8):
+            made.append(number)
+            yield Job(lambda number=number: (time.sleep(0.01), number)[1], background.MOST_BYTES // 2)
+
+    for number in in_background(jobs(), threads=1, ahead=8):
+        assert len(made) <= number + 3
+    assert number == 7
+
+
 def test_files_are_those_of_writing_them_one_by_one(
     root: Path, expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one_by_one(jobs: Iterator[Callable[[], Row]], threads: int, ahead: int) -> Iterator[Row]:
-        yield from (job() for job in jobs)
+    def one_by_one(jobs: Iterator[Job[Row]], threads: int, ahead: int) -> Iterator[Row]:
+        yield from (job.work() for job in jobs)
 
     monkeypatch.setattr(images, "in_background", one_by_one)
     assert contents(run(root, tmp_path)) == contents(expected)
@@ -142,6 +161,18 @@ def test_rows_of_old_and_new_results_stand_in_the_order_of_the_images(
 
 
 # --- what is written
+
+
+def test_label_maps_wait_and_are_written_as_classes(tmp_path: Path) -> None:
+    for classes, kind in ((150, np.uint8), (300, np.uint16)):
+        drawn = torch.rand(2, classes, 8, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        domains = (Domain(),), (Domain(classes, "labels", 0, classes - 1),)
+        for row, pictures in enumerate(pictures_of({"fake_B": drawn}, domains, ["fake_B"], ["uint8"] * 2)):
+            assert pictures.nbytes == 8 * 16 * (3 + np.dtype(kind).itemsize)
+            write_pictures(tmp_path, f"{classes}_{row}", pictures, Encoding("jpg"))
+            found = cv2.imread(str(tmp_path / f"{classes}_{row}_fake_B.png"), cv2.IMREAD_UNCHANGED)
+            indices = found if kind is np.uint16 else np.asarray(Image.open(tmp_path / f"{classes}_{row}_fake_B.png"))
+            np.testing.assert_array_equal(indices, drawn[row].argmax(0))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
@@ -211,6 +242,43 @@ def test_two_processes_give_what_one_gives(root: Path, expected: Path, tmp_path:
     assert contents(folder) == contents(expected) and torch.get_num_threads() == threads
 
 
+def test_helpers_translate_what_the_first_process_has_loaded(root: Path, expected: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "in", tmp_path / "in")
+    weights = shutil.copy(root / "latest_net_G.pth", tmp_path)
+    words = ["--batch_size", "2", "--num_threads", "0", "--device", "cpu", "--processes", "2"]
+    options = TestOptions(
+        ["--model", "pix2pix", "--reference_weights", weights, "--input", str(tmp_path / "in"), *words]
+    )
+    translator = options.translator()
+    dataset = input_dataset(options.images(translator))
+    noise(tmp_path / "in" / "00.png", 40, 32)  # another would be number 1 from now on
+    Path(weights).unlink()
+    folder = tmp_path / "out"
+    assert translate_dataset(translator, dataset, folder, options.test, options.labels) == COUNT
+    assert contents(folder / "images") == contents(expected / "images")
+    assert rows_of(folder / "index.html") == rows_of(expected / "index.html")
+
+
+def test_no_process_is_started_for_nothing(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    @contextmanager
+    def none(work: Any, processes: int) -> Iterator[list[Any]]:
+        started.append(processes)
+        yield []
+
+    monkeypatch.setattr(images, "helpers", none)
+    run(root, tmp_path, "--processes", "8", "--num_test", "1")
+    assert started == [1]
+
+
+def test_each_process_has_a_device_of_its_own_unless_one_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cuda, second, cpu = torch.device("cuda"), torch.device("cuda:1"), torch.device("cpu")
+    assert [device_of(process, cuda).index for process in (1, 2, 3)] == [1, 0, 1]
+    assert device_of(2, second) == second and device_of(1, cpu) == cpu
+
+
 def test_what_a_helper_finds_wrong_is_said_once(root: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     (tmp_path / "in").mkdir()
     for item in range(2):
@@ -235,7 +303,13 @@ def test_a_helper_that_dies_is_an_error_and_not_a_silence() -> None:
 def test_rows_of_several_processes_are_put_in_order() -> None:
     rows = [Row(item, "x", {}) for item in (4, 0, 2, 6)]
     assert [row.item for row in in_order(rows, range(0, 7, 2))] == [0, 2, 4, 6]
-    assert [row.item for row in in_order(rows[:3], range(0, 7, 2))] == [0, 2, 4]
+    for wrong, message in (
+        (rows[:3], "no result for image number 6"),
+        (rows[2:], "no result for image number 0"),
+        ([*rows[:2], Row(3, "x", {})], "a result for image number 3, x"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            list(in_order(wrong, range(0, 7, 2)))
 
 
 def test_parts_make_up_the_whole(root: Path, expected: Path, tmp_path: Path) -> None:

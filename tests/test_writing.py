@@ -86,6 +86,22 @@ def test_pictures_are_png_or_jpeg(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read(tmp_path / "photo.v2.png").reshape(pixels.shape), pixels)
 
 
+@pytest.mark.parametrize(
+    ("size", "encoding", "message"),
+    [
+        ((2, 70000), Encoding("jpg"), "70000x2 pixels are more than a jpg file can hold; use --format png, or smaller"),
+        ((70000, 1), Encoding("jpg"), "1x70000 pixels are more than a jpg file can hold"),
+        ((1, 1000001), Encoding("png"), "1000001x1 pixels are more than a png file can hold; use smaller images"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_one_line(
+    tmp_path: Path, size: tuple[int, int], encoding: Encoding, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_picture(np.zeros((*size, 3), np.uint8), tmp_path / "x", encoding)
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 4095), (1000, 65000), (500, 501)])
 def test_every_value_of_a_range_of_its_own_comes_back(low: int, high: int) -> None:
     domain = DEEP._replace(low=low, high=high)

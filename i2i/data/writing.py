@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -37,8 +38,7 @@ def denormalise(image: Tensor, domain: Domain) -> np.ndarray:
     Integers are rounded; values outside [-1, 1] are clipped.
     """
     if domain.is_labels:
-        classes = classes_of(image[None])[0].cpu().numpy()
-        return classes.astype(np.uint8 if len(image) <= PALETTE_SIZE else np.uint16)
+        return class_maps(image[None])[0].cpu().numpy()
     values = image.detach().cpu().double().numpy()
     pixels = (np.clip(values, -1, 1).transpose(1, 2, 0) + 1) / 2 * (domain.high - domain.low) + domain.low
     if domain.kind not in FULL_RANGE:
@@ -50,6 +50,11 @@ def classes_of(images: Tensor) -> Tensor:
     """The classes (N, H, W) of label maps (N, C, H, W), the likeliest; `VOID` where every channel denies its own."""
     likeliest, classes = images.detach().max(dim=1)
     return classes.masked_fill_(likeliest <= -1, VOID) if images.shape[1] <= VOID else classes
+
+
+def class_maps(images: Tensor) -> Tensor:
+    """`classes_of` in the integers of their files: of 8 bits, above 256 classes of 16."""
+    return classes_of(images).to(torch.uint8 if images.shape[1] <= PALETTE_SIZE else torch.uint16)
 
 
 def file_suffix(domain: Domain) -> str:
@@ -64,7 +69,12 @@ def write_image(image: Tensor, path: Path, domain: Domain, encoding: Encoding = 
     8 and 16 bits of 1, 3 or 4 channels are PNG, labels a PNG with a palette (above 256 classes: 16 bits of grey), and
     floats and other numbers of channels TIFF.
     """
-    pixels, suffix = denormalise(image, domain), file_suffix(domain)
+    return write_pixels(denormalise(image, domain), path, domain, encoding)
+
+
+def write_pixels(pixels: np.ndarray, path: Path, domain: Domain, encoding: Encoding = DEFAULT) -> Path:
+    """`write_image` of what `denormalise` gave."""
+    suffix = file_suffix(domain)
     if suffix == ".tif":
         content = _tiff(pixels)
     else:
@@ -116,7 +126,15 @@ def _encoded(pixels: np.ndarray, suffix: str, parameters: list[int]) -> bytes:
     orders = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     ordered = cv2.cvtColor(pixels, orders[channels]) if channels in orders else pixels
-    return cv2.imencode(suffix, ordered, parameters)[1].tobytes()
+    try:
+        done, content = cv2.imencode(suffix, ordered, parameters)
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = pixels.shape[:2]
+        ways_out = "use smaller images" if suffix == ".png" else "use --format png, or smaller images"
+        raise ValueError(f"{width}x{height} pixels are more than a {suffix[1:]} file can hold; {ways_out}")
+    return content.tobytes()
 
 
 def _palette_png(indices: np.ndarray, level: int) -> bytes:

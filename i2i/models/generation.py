@@ -86,6 +86,11 @@ def _modes_restored(module: nn.Module) -> Iterator[None]:
             submodule.training = training
 
 
+def ties_images(generator: nn.Module) -> bool:
+    """Whether an image's result would depend on the others of its batch in training mode."""
+    return any(isinstance(m, nn.Dropout | nn.modules.batchnorm._BatchNorm) for m in generator.modules())
+
+
 def generate(
     generator: nn.Module, images: Tensor, paths: Sequence[str], seed: int, running_statistics: bool = False
 ) -> Tensor:
@@ -93,8 +98,7 @@ def generate(
 
     The seed of an image's dropout comes from `seed` and its file name, so that it is the same in any batch.
     """
-    tied = any(isinstance(m, nn.Dropout | nn.modules.batchnorm._BatchNorm) for m in generator.modules())
-    if running_statistics or not tied:
+    if running_statistics or not ties_images(generator):
         with evaluation_mode(generator):
             return generator(images)
     names = [Path(path).name for path in paths] or [""] * len(images)

@@ -2,7 +2,7 @@
 
 from i2i.translation.classes import chosen_classes, generate_images
 from i2i.translation.config import TestConfig
-from i2i.translation.images import suitable_batch_size, suitable_readers, translate_dataset, translated
+from i2i.translation.images import suitable_batch_size, suitable_readers, translate_dataset
 from i2i.translation.pictures import REFERENCE_LABELS, Labels
 
 __all__ = [
@@ -14,5 +14,4 @@ __all__ = [
     "suitable_batch_size",
     "suitable_readers",
     "translate_dataset",
-    "translated",
 ]

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
 MOST_THREADS = 8
+MOST_BYTES = 2**28  # that wait: a few images of 4096 x 4096
 
 T = TypeVar("T")
 
 
-def in_background(jobs: Iterable[Callable[[], T]], threads: int, ahead: int) -> Generator[T]:
+class Job(NamedTuple, Generic[T]):
+    """Work to do, and how many bytes wait for it."""
+
+    work: Callable[[], T]
+    nbytes: int = 0
+
+
+def in_background(jobs: Iterable[Job[T]], threads: int, ahead: int) -> Generator[T]:
     """The results of `jobs` in their order, computed by threads, at most `ahead` jobs behind the making of the next.
 
-    Close it to stop early: what is begun is finished then, so that no file stays half written, the rest is left out.
+    Fewer of large ones, of which together at most `MOST_BYTES` wait, but one in any case. Close it to stop early: what
+    is begun is finished then, so that no file stays half written, the rest is left out.
     """
     pool = ThreadPoolExecutor(threads)
-    pending: deque[Future[T]] = deque()
+    pending: deque[tuple[Future[T], int]] = deque()
     try:
         for job in jobs:
-            pending.append(pool.submit(job))
-            while pending and (len(pending) > ahead or pending[0].done()):
-                yield pending.popleft().result()
+            pending.append((pool.submit(job.work), job.nbytes))
+            while pending and (_too_many(pending, ahead) or pending[0][0].done()):
+                yield pending.popleft()[0].result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _too_many(pending: Collection[tuple[Future[T], int]], ahead: int) -> bool:
+    return len(pending) > ahead or (len(pending) > 1 and sum(nbytes for _, nbytes in pending) > MOST_BYTES)
 
 
 def suitable_threads(device: torch.device) -> int:

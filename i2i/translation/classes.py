@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from i2i.acceleration import Work
-from i2i.translation.background import in_background, suitable_threads
+from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
 from i2i.translation.pictures import Pictures, pictures_of, write_pictures
 from i2i.translator import Translator
@@ -87,7 +87,7 @@ def _jobs(
     batch_size: int,
     chosen: Sequence[int],
     grid: list[tuple[int, Tensor]],
-) -> Iterator[Callable[[], tuple[int, dict[str, str]]]]:
+) -> Iterator[Job[tuple[int, dict[str, str]]]]:
     """Generate; what is left to do for each batch, and gives its class and the links to its images.
 
     Appends the first images of every class to `grid`.
@@ -107,7 +107,7 @@ def _jobs(
         images = translator.generate(torch.full((len(seeds),), label), seeds[0])
         grid += [(label, image) for image in images[: max(0, GRID_COLUMNS - start)].cpu()]
         pictures = pictures_of({"fake": images}, domains, ["fake"], [domains[1][0].kind] * len(seeds))
-        yield partial(written, label, seeds, pictures)
+        yield Job(partial(written, label, seeds, pictures), sum(picture.nbytes for picture in pictures))
 
 
 def _folder_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:

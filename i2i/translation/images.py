@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from i2i.acceleration import Work
 from i2i.acceleration.choices import most_halvings
 from i2i.data import ImageDataset, ImageError, Sample, collate, samples_in_order
 from i2i.data.folder import common_stem
-from i2i.translation.background import in_background, suitable_threads
+from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
 from i2i.translation.pictures import (
     REFERENCE_LABELS,
@@ -27,6 +26,7 @@ from i2i.translation.pictures import (
     pictures_of,
     write_pictures,
 )
+from i2i.translation.processes import device_of, helpers
 from i2i.translation.rows import Row, gathered, in_order
 from i2i.translator import Translator
 from i2i.visuals import ResultsPage
@@ -43,11 +43,11 @@ def translate_dataset(
     folder: Path,
     config: TestConfig,
     labels: Labels | None = None,
-    helpers: Sequence[Connection] = (),
 ) -> int:
     """Translate every image of `dataset` into `folder`/images, with an index.html; gives the number translated.
 
-    `helpers` are the processes that do their share, see `processes.helpers`.
+    Of several `processes`, which are started here, all have the weights and the list of files that this one has; a
+    script that asks for several must begin below `if __name__ == "__main__"`.
 
     Raises:
         ImageError: for a file that cannot be used, unless the data set skips those.
@@ -55,10 +55,13 @@ def translate_dataset(
     """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     page, count = ResultsPage(folder / config.page, f"{folder.parent.name}: {folder.name}"), 0
-    own = translated(translator, dataset, folder, config, labels or Labels())
     items = config.items(len(dataset))
-    with closing(own), tqdm(total=len(items), unit="image", file=sys.stderr) as bar:
-        for row in in_order(gathered(own, helpers), items):
+    processes = max(1, min(config.processes, len(items)))
+    shares = [items[process::processes] for process in range(processes)]
+    work = partial(_share, translator, dataset, folder, config, labels or Labels(), shares)
+    bar = tqdm(total=len(items), unit="image", file=sys.stderr)
+    with bar, helpers(work, processes) as others, closing(work(0)) as own:
+        for row in in_order(gathered(own, others), items):
             if row.problem:
                 log.warning("skipped: %s", row.problem)
             else:
@@ -70,14 +73,19 @@ def translate_dataset(
     return count
 
 
-def translated(
-    translator: Translator, dataset: ImageDataset, folder: Path, config: TestConfig, labels: Labels, process: int = 0
+def _share(
+    translator: Translator,
+    dataset: ImageDataset,
+    folder: Path,
+    config: TestConfig,
+    labels: Labels,
+    shares: Sequence[range],
+    process: int,
 ) -> Generator[Row]:
-    """What became of each image in the share of a process: of `config.processes` this is number `process`.
-
-    What is there already under `skip_existing` comes first.
-    """
-    share = config.items(len(dataset))[process :: config.processes]
+    """What became of each image in the share of a process; what is there already under `skip_existing` comes first."""
+    if process:
+        translator.move_to(device_of(process, translator.device))
+    share = shares[process]
     work = Work(False, len(share), dataset.config.batch_size, _image_size(dataset, share))
     translator.inference.prepare(work)
     return _rows(translator, dataset, folder / "images", config, labels, share)
@@ -90,8 +98,8 @@ def _rows(
     needed = {labels.target} if config.pictures == "fake" else {labels.source, labels.target}
     wanted = {}
     for item in share:
-        there = existing_pictures(folder, names[item], labels, config.encoding)
-        if config.skip_existing and needed <= there.keys():
+        there = existing_pictures(folder, names[item], labels, config.encoding) if config.skip_existing else {}
+        if needed <= there.keys():
             yield Row(item, names[item], there, is_new=False)
         else:
             wanted[item] = names[item]
@@ -107,7 +115,7 @@ def _jobs(
     config: TestConfig,
     labels: Labels,
     names: dict[int, str],
-) -> Iterator[Callable[[], Row]]:
+) -> Iterator[Job[Row]]:
     """Translate; what is left to do for each image of `names`, and gives its row."""
 
     def written(index: int, pictures: Pictures) -> Row:
@@ -115,10 +123,11 @@ def _jobs(
 
     for indices, samples in _same_sized(dataset, list(names)):
         if isinstance(samples, ImageError):
-            yield partial(Row, indices[0], names[indices[0]], {}, problem=str(samples))
+            yield Job(partial(Row, indices[0], names[indices[0]], {}, problem=str(samples)))
         else:
-            pictures = _translated_batch(translator, samples, config.pictures, labels)
-            yield from map(partial, [written] * len(indices), indices, pictures)
+            batch = _translated_batch(translator, samples, config.pictures, labels)
+            for index, pictures in zip(indices, batch, strict=True):
+                yield Job(partial(written, index, pictures), pictures.nbytes)
 
 
 @torch.inference_mode()
@@ -188,6 +197,6 @@ def suitable_batch_size(translator: Translator) -> int:
     return 8 if most_halvings(translator.inference.networks) >= DEEP else 1
 
 
-def suitable_readers(device: torch.device) -> int:
-    """Processes that read images: on the CPU none, where they would take from the model what they give."""
-    return 0 if device.type == "cpu" else min(4, torch.get_num_threads())
+def suitable_readers(device: torch.device, processes: int = 1) -> int:
+    """Processes that read images for each of `processes`: on the CPU none, where they would take from the model."""
+    return 0 if device.type == "cpu" else max(1, min(4, torch.get_num_threads() // processes))

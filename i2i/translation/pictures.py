@@ -11,7 +11,7 @@ from torch import Tensor
 
 from i2i.data.display import displayed
 from i2i.data.domain import Domain
-from i2i.data.writing import Encoding, write_image, write_picture
+from i2i.data.writing import Encoding, class_maps, denormalise, write_picture, write_pixels
 from i2i.visuals.images import to_uint8
 
 
@@ -27,11 +27,19 @@ REFERENCE_LABELS = Labels("real", "fake", "truth")  # of the reference's `--mode
 
 
 class Picture(NamedTuple):
-    """A result as it is shown, (H, W, C) uint8; where that does not say it all, (C, H, W) of the domain of its file."""
+    """A result as it is shown, (H, W, C) uint8; where that does not say it all, what its file of `domain` will hold.
+
+    That is (C, H, W) in [-1, 1], or (H, W) of classes.
+    """
 
     shown: Tensor
     values: Tensor | None
     domain: Domain | None
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        return self.shown.nbytes + (0 if self.values is None else self.values.nbytes)
 
 
 class Pictures(NamedTuple):
@@ -39,6 +47,11 @@ class Pictures(NamedTuple):
 
     by_label: dict[str, Picture]
     ready: Callable[[], object]
+
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory."""
+        return sum(picture.nbytes for picture in self.by_label.values())
 
 
 def pictures_of(
@@ -51,7 +64,7 @@ def pictures_of(
     shown = displayed(results, *domains)
     held = {label: [_file_domain(*domains, label, kind) for kind in kinds] for label in kept}
     pixels = {label: _on_cpu(to_uint8(shown[label]).permute(0, 2, 3, 1).contiguous()) for label in kept}
-    values = {label: _on_cpu(results[label]) for label in kept if any(held[label])}
+    values = {label: _on_cpu(_numbers(results[label], held[label][0])) for label in kept if any(held[label])}
     ready = _arrival(next(iter(results.values())).device)
     return [
         Pictures(
@@ -63,6 +76,11 @@ def pictures_of(
         )
         for row in range(len(kinds))
     ]
+
+
+def _numbers(images: Tensor, domain: Domain | None) -> Tensor:
+    # A map of classes takes a hundredth of what its channels do.
+    return class_maps(images) if domain is not None and domain.is_labels else images
 
 
 def _on_cpu(images: Tensor) -> Tensor:
@@ -103,7 +121,10 @@ def write_pictures(folder: Path, name: str, pictures: Pictures, encoding: Encodi
     written = {}
     for label, (shown, values, domain) in pictures.by_label.items():
         path = folder / f"{name}_{label}"
-        file = None if domain is None or values is None else write_image(values, path, domain, encoding)
+        file = None
+        if domain is not None and values is not None:
+            pixels = values.numpy() if domain.is_labels else denormalise(values, domain)
+            file = write_pixels(pixels, path, domain, encoding)
         if file is None or file.suffix != ".png":
             file = write_picture(shown.numpy(), path, encoding)
         written[label] = file.relative_to(folder.parent).as_posix()

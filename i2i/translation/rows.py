@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, cast
 
@@ -20,16 +20,24 @@ class Row(NamedTuple):
     problem: str = ""
 
 
-def in_order(rows: Iterable[Row], items: Iterable[int]) -> Iterator[Row]:
-    """The rows in the order of `items`, each as soon as those before it are there."""
+def in_order(rows: Iterable[Row], items: Collection[int]) -> Iterator[Row]:
+    """The rows in the order of `items`, each as soon as those before it are there.
+
+    Raises:
+        RuntimeError: for a row of another item, or none of one of `items`.
+    """
     waiting: dict[int, Row] = {}
     due = iter(items)
     item = next(due, None)
     for row in rows:
+        if row.item not in items:
+            raise RuntimeError(f"a result for image number {row.item}, {row.name}, which nobody asked for")
         waiting[row.item] = row
         while item is not None and item in waiting:
             yield waiting.pop(item)
             item = next(due, None)
+    if item is not None:
+        raise RuntimeError(f"no result for image number {item}")
 
 
 def gathered(own: Iterable[Row], helpers: Sequence[Connection]) -> Iterator[Row]:
