@@ -35,12 +35,12 @@ demo-digits: $(VENV)/ready datasets/digits/recipe.json
 	@echo "page:     results/demo_digits/test_latest/index.html"
 	@echo "training: checkpoints/demo_digits/web/index.html"
 
-# Under 20 minutes on two CPU cores, which should have nothing else to do; docs/benchmarks.md says what it prints.
+# Meant to take under 20 minutes on two CPU cores, which should have nothing else to do; docs/benchmarks.md says what it prints.
 bench: $(VENV)/ready
 	@echo "Data"; $(RUN) benchmarks/data.py --seconds 0.6 --count 160
-	@echo; echo "Training"; $(RUN) benchmarks/train_step.py
-	@echo; echo "Translation"; $(RUN) benchmarks/translate.py --turns 2
-	@echo; echo "Start-up"; $(RUN) benchmarks/startup.py
+	@echo; echo "Training"; $(RUN) benchmarks/train_step.py --turns 2
+	@echo; echo "Translation"; $(RUN) benchmarks/translate.py --turns 1
+	@echo; echo "Start-up"; $(RUN) benchmarks/startup.py --turns 2
 
 test: $(VENV)/ready
 	$(RUN) -m pytest

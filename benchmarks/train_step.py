@@ -57,8 +57,8 @@ def ceiling_of(name: str) -> str:
 
 def table(case: str, names: Sequence[str], arguments: argparse.Namespace) -> list[str]:
     """The rows of a case."""
-    start = {name: ("ceiling", name, arguments.seconds / 4) for name in sorted(set(map(ceiling_of, names)))}
-    ceilings = {f"ceiling {name}": Timed(*what[:2], arguments.device, what[2]) for name, what in start.items()}
+    held = sorted(set(map(ceiling_of, names)))
+    ceilings = {f"ceiling {name}": Timed("ceiling", name, arguments.device, arguments.seconds / 4) for name in held}
     columns = {name: Timed(case, name, arguments.device, arguments.seconds) for name in names}
     everything = columns | ceilings
     taken = turns.take_turns({name: timed.turn for name, timed in everything.items()}, arguments.turns)

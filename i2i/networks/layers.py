@@ -46,9 +46,6 @@ class InstanceNorm2d(nn.InstanceNorm2d):
 
     kernels = "auto"
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-
     def forward(self, x: Tensor) -> Tensor:
         several = x.shape[2:].numel() > 1  # else torch says what is wrong
         if several and _chooses(self, x, "cpu", "cuda"):
@@ -64,22 +61,10 @@ class Conv2d(nn.Conv2d):
 
     kernels = "auto"
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
-        self.geometry = (kernel_size, stride, padding)
-
     def forward(self, x: Tensor) -> Tensor:
         if not _chooses(self, x, "cpu"):
             return super().forward(x)
-        kernel_size, stride, padding = self.geometry
+        kernel_size, stride, padding = self.kernel_size[0], self.stride[0], int(self.padding[0])
         height, width = conv_size(x, kernel_size, stride, padding)
         if len(x) * height * width <= FEW_POSITIONS:
             return conv_as_product(x, self.weight, self.bias, stride, padding)
@@ -94,22 +79,10 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     kernels = "auto"
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        output_padding: int = 0,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, output_padding, bias=bias)
-        self.geometry = (stride, padding, output_padding)
-
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         if _chooses(self, x, "cpu") and len(x) * x.shape[2:].numel() <= FEW_POSITIONS:
-            return transposed_conv_as_product(x, self.weight, self.bias, *self.geometry)
+            stride, padding, output_padding = self.stride[0], int(self.padding[0]), self.output_padding[0]
+            return transposed_conv_as_product(x, self.weight, self.bias, stride, padding, output_padding)
         return super().forward(x)
 
 
