@@ -1,9 +1,10 @@
 """Losses by name: GAN objectives as pairs, image distances as terms of formulas, regularizers, the replay pool."""
 
 from .distance import DISTANCES, Distance, parse_formula
-from .gan import GAN_OBJECTIVES, Objective
+from .features import feature_matching
+from .gan import GAN_OBJECTIVES, Objective, build_objective, keep_top
 from .pool import ReplayPool
-from .regularizers import gradient_penalty
+from .regularizers import gradient_penalty, r1_penalty
 
 __all__ = [
     "DISTANCES",
@@ -11,6 +12,10 @@ __all__ = [
     "Distance",
     "Objective",
     "ReplayPool",
+    "build_objective",
+    "feature_matching",
     "gradient_penalty",
+    "keep_top",
     "parse_formula",
+    "r1_penalty",
 ]

@@ -1,4 +1,4 @@
-"""Penalties on a discriminator."""
+"""Penalties on a discriminator's gradient with respect to images."""
 
 from collections.abc import Callable
 
@@ -16,10 +16,26 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fa
     if real.shape[1:] != fake.shape[1:]:
         sizes = " and ".join(f"{images.shape[-1]}x{images.shape[-2]}" for images in (real, fake))
         raise ValueError(f"a gradient penalty needs images of one size, not {sizes}: use --preprocess resize_and_crop")
+    real, fake = real.detach(), fake.detach().to(real.dtype)
+    position = torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
+    gradient = _image_gradient(discriminator, torch.lerp(real, fake, position))
+    return (gradient.norm(dim=1) - 1).square().mean()
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """Compute the mean of |gradient|^2 at real images (Mescheder et al. 2018, arXiv 1801.04406, eq. 9).
+
+    The gradient is that of the discriminator's summed logits at `real` (N, C, H, W), taken as constants; its norm is
+    taken over C, H and W. Without the paper's weight of gamma / 2, differentiable with respect to the discriminator's
+    weights.
+    """
+    return _image_gradient(discriminator, real).square().sum(dim=1).mean()
+
+
+def _image_gradient(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Give the gradient of the summed logits for every image, (N, C * H * W), differentiable once more."""
     # In full precision: the square of a gradient in half precision underflows.
-    with torch.autocast(real.device.type, enabled=False):
-        real, fake = real.detach(), fake.detach().to(real.dtype)
-        position = torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
-        between = torch.lerp(real, fake, position).requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
-        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    with torch.autocast(images.device.type, enabled=False):
+        images = images.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
+    return gradient.flatten(1)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .blocks import conv_block, norm_layer
+from .blocks import Judged, conv_block, norm_layer
 from .layers import Conv2d
 
 
@@ -31,16 +31,14 @@ class PatchGAN(nn.Module):
         )
         self.head = Conv2d(widths[-1], 1, 4, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, features: bool = False) -> Tensor | Judged:
         height, width = image.shape[-2:]
         if min(height, width) < self.minimum_size:
             raise ValueError(
                 f"a discriminator of {len(self.layers) - 1} layers needs images of at least "
                 f"{self.minimum_size}x{self.minimum_size}, got {width}x{height}: use larger crops or fewer n_layers"
             )
-        for layer in self.layers:
-            image = layer(image)
-        return self.head(image)
+        return _judge(image, self.layers, self.head, features)
 
 
 def basic_discriminator(in_channels: int, filters: int = 64, n_layers: int = 3, norm: str = "instance") -> PatchGAN:
@@ -76,7 +74,14 @@ class PixelDiscriminator(nn.Module):
         )
         self.head = Conv2d(2 * filters, 1, 1, bias=bias)
 
-    def forward(self, image: Tensor) -> Tensor:
-        for layer in self.layers:
-            image = layer(image)
-        return self.head(image)
+    def forward(self, image: Tensor, features: bool = False) -> Tensor | Judged:
+        return _judge(image, self.layers, self.head, features)
+
+
+def _judge(image: Tensor, layers: nn.ModuleList, head: nn.Module, features: bool) -> Tensor | Judged:
+    """Give the logits, and with them the maps that come out of the layers where `features` are wanted."""
+    maps = [image]
+    for layer in layers:
+        maps.append(layer(maps[-1]))
+    logits = head(maps[-1])
+    return Judged(logits, tuple(maps[1:])) if features else logits
