@@ -1,26 +1,44 @@
 """Networks by name: `GENERATORS[name](in_channels=..., out_channels=...)`; a new one is a file and a line here."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal, overload
 
 from torch import nn
 
-from .blocks import INITIALIZATIONS, NORMS, UPSAMPLINGS, choose, initialize
+from .biggan import BigGANDiscriminator, BigGANGenerator
+from .blocks import INITIALIZATIONS, NORMS, UPSAMPLINGS, Judged, choose, initialize
+from .class_conditional import (
+    DISCRIMINATOR_CONDITIONINGS,
+    GENERATOR_CONDITIONINGS,
+    ClassDiscriminator,
+    ClassGenerator,
+)
 from .dcgan import DCGANDiscriminator, DCGANGenerator
+from .minibatch import MINIBATCH
 from .mlp import MLPDiscriminator, MLPGenerator
 from .patchgan import PatchGAN, PixelDiscriminator, basic_discriminator
 from .resnet import ResNetGenerator
+from .sngan import SNGANDiscriminator, SNGANGenerator
+from .stylegan import StyleGANDiscriminator, StyleGANGenerator
 from .unet import UNetGenerator
 
 __all__ = [
     "CLASS_DISCRIMINATORS",
     "CLASS_GENERATORS",
     "DISCRIMINATORS",
+    "DISCRIMINATOR_CONDITIONINGS",
     "GENERATORS",
+    "GENERATOR_CONDITIONINGS",
     "INITIALIZATIONS",
+    "MINIBATCH",
     "NORMS",
     "UPSAMPLINGS",
+    "ClassDiscriminator",
+    "ClassGenerator",
+    "Judged",
+    "build_class_network",
     "build_generator",
     "initialize",
 ]
@@ -43,16 +61,22 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "pixel": PixelDiscriminator,
 }
 
-# (num_classes, image_size, channels, noise_dim, filters, norm): noise (N, noise_dim), label (N,) -> images
-CLASS_GENERATORS: dict[str, Callable[..., MLPGenerator | DCGANGenerator]] = {
+# (num_classes, image_size, channels, noise_dim, filters, conditioning, ...): noise (N, noise_dim), label -> images
+CLASS_GENERATORS: dict[str, Callable[..., ClassGenerator]] = {
     "mlp": MLPGenerator,
     "dcgan": DCGANGenerator,
+    "resnet": SNGANGenerator,
+    "biggan": BigGANGenerator,
+    "stylegan": StyleGANGenerator,
 }
 
-# (num_classes, image_size, channels, filters, norm): images, label (N,) -> logits (N, 1)
-CLASS_DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
+# (num_classes, image_size, channels, filters, conditioning, minibatch, ...): images, label -> logits (N, 1)
+CLASS_DISCRIMINATORS: dict[str, Callable[..., ClassDiscriminator]] = {
     "mlp": MLPDiscriminator,
     "dcgan": DCGANDiscriminator,
+    "resnet": SNGANDiscriminator,
+    "biggan": BigGANDiscriminator,
+    "stylegan": StyleGANDiscriminator,
 }
 
 _DEPTHS = {"num_blocks": "resnet", "num_downs": "unet"}
@@ -73,3 +97,22 @@ def build_generator(
             raise ValueError(f"generator {name!r} takes no {depth}, got {value}: choose {_DEPTHS[depth]!r} to set it")
         keywords[depth] = value
     return build(**keywords)
+
+
+@overload
+def build_class_network(kind: Literal["generator"], name: str, **keywords: Any) -> ClassGenerator: ...
+@overload
+def build_class_network(kind: Literal["discriminator"], name: str, **keywords: Any) -> ClassDiscriminator: ...
+def build_class_network(kind: str, name: str, **keywords: Any) -> ClassGenerator | ClassDiscriminator:
+    """Build a generator or discriminator for classes with the keywords that are not None; the others are its defaults.
+
+    Raises ValueError for an unknown name, and for a keyword that the network does not take.
+    """
+    registry: Mapping[str, Callable[..., Any]] = CLASS_GENERATORS if kind == "generator" else CLASS_DISCRIMINATORS
+    build = choose(kind, name, registry)
+    given = {keyword: value for keyword, value in keywords.items() if value is not None}
+    for keyword, value in given.items():
+        takers = [taker for taker in registry if keyword in inspect.signature(registry[taker]).parameters]
+        if name not in takers:
+            raise ValueError(f"{kind} {name!r} takes no {keyword}, got {value!r}: {', '.join(takers) or 'none'} would")
+    return build(**given)

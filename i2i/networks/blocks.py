@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,18 @@ from .kernels import reflect_pad
 from .layers import Conv2d, ConvTranspose2d, InstanceNorm2d, ReflectionPad
 
 T = TypeVar("T")
+
+
+class Judged(NamedTuple):
+    """What a discriminator says where its features are wanted: `discriminator(image, ..., features=True)`.
+
+    `logits` are (N, 1) or (N, 1, h, w), `features` the maps or vectors on the way to them, from the image on;
+    `class_logits` are (N, num_classes) where a classifier shares the features.
+    """
+
+    logits: Tensor
+    features: tuple[Tensor, ...] = ()
+    class_logits: Tensor | None = None
 
 
 def choose(kind: str, name: str, choices: Mapping[str, T]) -> T:
@@ -130,7 +142,7 @@ def initialize(network: nn.Module, init_type: str = "normal", gain: float = 0.02
             draw(module.weight, gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
         if isinstance(module, PixelShuffleConv2d):

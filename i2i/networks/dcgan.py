@@ -2,28 +2,18 @@
 
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import conv_block, norm_layer
+from .blocks import conv_block, norm_layer, upsampling_layer
+from .class_conditional import (
+    ClassDiscriminator,
+    ClassGenerator,
+    ConditionalBatchNorm,
+    base_and_doublings,
+    cropped,
+    padded,
+)
 from .layers import Conv2d, ConvTranspose2d
-
-_SIZES = {base * 2**doublings: (base, doublings) for base in (4, 5, 6, 7) for doublings in range(1, 12)}
-
-
-def base_and_doublings(image_size: int) -> tuple[int, int]:
-    """Split a size into a base of 4 to 7 and the number of its doublings, at least 1: 28 -> (7, 2).
-
-    Raises ValueError for any other size, with the nearest that work.
-    """
-    if image_size not in _SIZES:
-        nearest = sorted(sorted(_SIZES, key=lambda size: abs(size - image_size))[:2])
-        raise ValueError(
-            f"dcgan makes squares of 4, 5, 6 or 7 times a power of two, not {image_size}: "
-            f"choose {nearest[0]} or {nearest[1]}"
-        )
-    return _SIZES[image_size]
 
 
 def _widths(filters: int, doublings: int) -> list[int]:
@@ -31,12 +21,23 @@ def _widths(filters: int, doublings: int) -> list[int]:
     return [filters * min(2**level, 8) for level in range(doublings)]
 
 
-class DCGANGenerator(nn.Module):
-    """Draw (N, channels, S, S) in [-1, 1] from noise (N, noise_dim) and class numbers (N,), S = `image_size`.
+class _Block(nn.Module):
+    """A convolution, a norm and a ReLU; a conditional norm is told the condition."""
 
-    The class stands beside the noise as a one-hot vector: unlike a learned embedding it cannot grow until the noise is
-    drowned and a class becomes a single image. Raises ValueError for a size that is not 4 to 7 times a power of two and
-    for an unknown `norm`.
+    def __init__(self, conv: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.norm, self.activation = conv, norm, nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        x = self.conv(x)
+        return self.activation(self.norm(x) if condition is None else self.norm(x, condition))
+
+
+class DCGANGenerator(ClassGenerator):
+    """Draw images by a linear stem and layers that double its map; see ClassGenerator.
+
+    Channels halve towards the largest map, which has `filters`. `upsample` is a name in UPSAMPLINGS, `norm` one in
+    NORMS. Raises ValueError for unknown names, for sizes under 8, and for "cbn" with another norm than batch.
     """
 
     def __init__(
@@ -47,48 +48,59 @@ class DCGANGenerator(nn.Module):
         noise_dim: int = 100,
         filters: int = 64,
         norm: str = "batch",
+        conditioning: str = "concat",
+        upsample: str = "deconv",
     ) -> None:
-        super().__init__()
+        super().__init__(num_classes, image_size, channels, noise_dim, conditioning, norm)
         base, doublings = base_and_doublings(image_size)
         widths = _widths(filters, doublings)[::-1]
         bias = norm != "batch"
-        self.noise_dim = noise_dim
-        self.num_classes = num_classes
         # A transposed convolution of a 1x1 map is a linear layer, and lets the norm and the initialisation be 2-d.
-        project = ConvTranspose2d(noise_dim + num_classes, widths[0], base, bias=bias)
-        self.stem = conv_block(project, norm_layer(norm, widths[0]), nn.ReLU(inplace=True))
+        self.stem = self._block(ConvTranspose2d(self.stem_dim, widths[0], base, bias=bias), norm, widths[0])
         self.up = nn.ModuleList(
-            conv_block(
-                ConvTranspose2d(inner, outer, 4, stride=2, padding=1, bias=bias),
-                norm_layer(norm, outer),
-                nn.ReLU(inplace=True),
-            )
+            self._block(upsampling_layer(upsample, inner, outer, bias, kernel_size=4), norm, outer)
             for inner, outer in pairwise(widths)
         )
-        self.head = ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
+        self.head = upsampling_layer(upsample, widths[-1], channels, bias=True, kernel_size=4)
 
-    def forward(self, noise: Tensor, label: Tensor) -> Tensor:
-        one_hot = F.one_hot(label, self.num_classes).to(noise.dtype)
-        x = self.stem(torch.cat([noise, one_hot], dim=1)[..., None, None])
+    def _block(self, conv: nn.Module, norm: str, channels: int) -> _Block:
+        conditional = self.conditioning == "cbn"
+        return _Block(
+            conv, ConditionalBatchNorm(channels, self.num_classes) if conditional else norm_layer(norm, channels)
+        )
+
+    def synthesize(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        condition = self.norm_condition(label, latent.dtype)
+        x = self.stem(self.stem_input(latent, label)[..., None, None], condition)
         for layer in self.up:
-            x = layer(x)
-        return self.head(x).tanh()
+            x = layer(x, condition)
+        return cropped(self.head(x), self.image_size).tanh()
+
+    def latent_weights(self) -> Tensor:
+        weight: Tensor = self.stem.conv.weight  # type: ignore[assignment]  # (stem_dim, widths[0], base, base)
+        return weight[: self.noise_dim].flatten(1).T
 
 
-class DCGANDiscriminator(nn.Module):
-    """Judge (N, channels, S, S) and class numbers (N,) together: logits (N, 1).
+class DCGANDiscriminator(ClassDiscriminator):
+    """Judge images by layers that halve them down to 4 to 7 pixels and a linear head; see ClassDiscriminator.
 
-    The logit is linear in the image's features plus their product with an embedding of the class (projection, Miyato &
-    Koyama 2018, arXiv 1802.05637, eq. 3). Raises ValueError for a size that is not 4 to 7 times a power of two and for
-    an unknown `norm`.
+    Channels double from `filters`; the first layer has no norm. Raises ValueError for unknown names and sizes under 8.
     """
 
     def __init__(
-        self, num_classes: int, image_size: int, channels: int, filters: int = 64, norm: str = "batch"
+        self,
+        num_classes: int,
+        image_size: int,
+        channels: int,
+        filters: int = 64,
+        norm: str = "batch",
+        conditioning: str = "projection",
+        minibatch: str = "none",
     ) -> None:
-        super().__init__()
+        super().__init__(num_classes, image_size, channels, conditioning, minibatch)
         base, doublings = base_and_doublings(image_size)
-        widths = [channels, *_widths(filters, doublings)]
+        self.padded_size = base * 2**doublings
+        widths = [self.in_channels, *_widths(filters, doublings)]
         self.down = nn.ModuleList(
             conv_block(
                 Conv2d(inner, outer, 4, stride=2, padding=1, bias=i == 0 or norm != "batch"),
@@ -97,12 +109,11 @@ class DCGANDiscriminator(nn.Module):
             )
             for i, (inner, outer) in enumerate(pairwise(widths))
         )
-        self.head = nn.Linear(widths[-1] * base**2, 1)
-        self.embedding = nn.Embedding(num_classes, widths[-1] * base**2)
-        nn.init.normal_(self.embedding.weight, 0.0, 0.02)
+        self.add_head(widths[-1], base)
 
-    def forward(self, image: Tensor, label: Tensor) -> Tensor:
+    def trunk(self, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x, maps = padded(image, self.padded_size), []
         for layer in self.down:
-            image = layer(image)
-        features = image.flatten(1)
-        return self.head(features) + (self.embedding(label) * features).sum(dim=1, keepdim=True)
+            x = layer(x)
+            maps.append(x)
+        return x, tuple(maps)

@@ -1,0 +1,1 @@
+"""A package, so that no other `tests` among the installed packages is taken for it."""
