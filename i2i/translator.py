@@ -25,8 +25,10 @@ from i2i.data.reading import pil_pixels
 from i2i.data.writing import denormalise
 from i2i.inference import Inference
 from i2i.models import MODELS, GanModel, build_model
+from i2i.models.cgan import CGAN
 from i2i.models.generation import ties_images
 from i2i.models.pix2pix import Pix2Pix
+from i2i.networks.spectral import fold_spectral_norm
 from i2i.run import checkpoint_path, resolve_device
 from i2i.training import checkpoint
 
@@ -58,6 +60,7 @@ class Translator:
     ) -> None:
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
+        fold_spectral_norm(self.model)
         self.target, self.seed, self.running_statistics = target, seed, running_statistics
         self.alpha = alpha
         networks = self.model.players["generator"].modules
@@ -202,10 +205,14 @@ class Translator:
     def _options(self) -> dict[str, Any]:
         return {"seed": self.seed, "running_statistics": self.running_statistics}
 
-    def generate(self, labels: Tensor, seed: int) -> Tensor:
-        """Images of class indices (N,) from a class-conditional model; row i is named by its label and `seed + i`."""
-        batch = Batch(label=labels.to(self.device))
-        return self.inference(lambda: self.model.translate(batch, seed=seed)).float()
+    def generate(self, labels: Tensor, seed: int, truncation: float | None = None) -> Tensor:
+        """Images of class indices (N,) from a class-conditional model; row i is named by its label and `seed + i`.
+
+        An unconditional model takes indices as well, for their number. `truncation` is that of `CGAN.latents`.
+        """
+        batch, model = Batch(label=labels.to(self.device)), self.model
+        assert isinstance(model, CGAN)
+        return self.inference(lambda: model.translate(batch, seed=seed, truncation=truncation)).float()
 
 
 def _picture(array: np.ndarray) -> Image.Image:

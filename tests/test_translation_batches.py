@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.acceleration import AccelerationConfig, Choices, Work, choose
-from i2i.data import DataSpec
+from i2i.data import Batch, DataSpec
 from i2i.data.domain import Domain
 from i2i.data.writing import denormalise
 from i2i.models import build_model
@@ -258,3 +258,14 @@ def test_batches_are_large_where_that_pays() -> None:
     deep, flat = tiny.pix2pix(num_downs=5), tiny.cyclegan()
     sizes = [suitable_batch_size(Translator(model, device="cpu")) for model in (deep, flat, tiny.cgan())]
     assert sizes == [8, 1, 64]
+
+
+def test_a_normalised_model_translates_the_same_and_can_be_sent_to_other_processes() -> None:
+    torch.manual_seed(0)
+    model = tiny.cgan(spectral_norm="both", gan_mode="hinge")
+    labels = torch.tensor([0, 1, 2])
+    expected = model.eval().translate(Batch(label=labels), seed=3)
+    translator = Translator(model, device="cpu")
+    assert torch.allclose(translator.generate(labels, 3), expected, atol=1e-6)
+    again = pickle.loads(pickle.dumps(translator))
+    assert again.generate(labels, 3).equal(translator.generate(labels, 3))

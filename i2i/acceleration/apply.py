@@ -49,8 +49,11 @@ def _lay_out(network: nn.Module, device: torch.device) -> None:
     network.register_forward_pre_hook(_channels_last)
 
 
-def _channels_last(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
+def _channels_last(network: nn.Module, inputs: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    def laid_out(x: Tensor | None) -> Tensor | None:
+        return x.contiguous(memory_format=torch.channels_last) if x is not None and x.dim() == 4 else x
+
+    return tuple(map(laid_out, inputs))
 
 
 def _set_up_cuda(choices: Choices) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
 
@@ -16,21 +17,23 @@ def checkpoint_activations(networks: Iterable[nn.Module]) -> None:
     """Let the units of the networks keep their inputs alone, and compute the rest again when gradients are taken.
 
     A unit is a layer of a network's lists, such as a residual block, or another child of it. Values and gradients are
-    the same to the bit, double backward included; dropout draws the same numbers twice, running statistics move once.
+    the same to the bit, double backward included; what is drawn is drawn the same twice, running statistics move once.
     Nothing is kept or computed twice without a gradient. The keys of state dicts stay.
 
     Raises:
-        ValueError: if a network is compiled: the compiler decides by itself what to compute again.
+        ValueError: if a network is compiled: the compiler decides by itself what to compute again; and under spectral
+            normalisation, whose estimate moves whenever a weight is read.
     """
     for network in networks:
+        if any(is_parametrized(module) for module in network.modules()):
+            raise ValueError("--checkpoint_activations does not go with --spectral_norm; leave one of them out")
         if network._compiled_call_impl is not None:
             raise ValueError(
                 "--checkpoint_activations does not go with a compiled network; use --compile off, or leave it out"
             )
         for unit in _units(network):
             _leave_input_alone(unit)
-            draws = any(isinstance(module, nn.Dropout) for module in unit.modules())
-            unit.forward = partial(_recomputed, unit, draws, _StillStatistics(unit))
+            unit.forward = partial(_recomputed, unit, _StillStatistics(unit))
 
 
 def _units(network: nn.Module) -> Iterator[nn.Module]:
@@ -46,13 +49,11 @@ def _leave_input_alone(unit: nn.Module) -> None:
         first.inplace = False  # type: ignore[assignment]
 
 
-def _recomputed(unit: nn.Module, draws: bool, still: _StillStatistics, *inputs: Any, **keywords: Any) -> Any:
+def _recomputed(unit: nn.Module, still: _StillStatistics, *inputs: Any, **keywords: Any) -> Any:
     forward = partial(type(unit).forward, unit, **keywords)
     if not torch.is_grad_enabled():
         return forward(*inputs)
-    return checkpoint(
-        forward, *inputs, use_reentrant=False, preserve_rng_state=draws, context_fn=lambda: (nullcontext(), still)
-    )
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), still))
 
 
 class _StillStatistics:

@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from i2i.config import check_choice, check_range, option
 from i2i.data.batch import Batch, DataSpec
-from i2i.losses import GAN_OBJECTIVES, gradient_penalty
+from i2i.models.game import AdversarialConfig
 from i2i.networks import (
     DISCRIMINATORS,
     GENERATORS,
@@ -21,6 +20,7 @@ from i2i.networks import (
     build_generator,
     initialize,
 )
+from i2i.networks.spectral import spectral_normalize
 
 # What the weights were made for, whether or not their shapes tell: option -> attribute of the config.
 ARCHITECTURE = {
@@ -35,6 +35,13 @@ ARCHITECTURE = {
     "norm": "norm",
     "norm_D": "discriminator_norm",
     "upsample": "upsample",
+    "spectral_norm": "spectral_norm",
+    "conditioning": "conditioning",
+    "conditioning_D": "conditioning_D",
+    "unconditional": "unconditional",
+    "minibatch": "minibatch",
+    "style": "style",
+    "mapping_layers": "mapping_layers",
 }
 
 
@@ -59,19 +66,6 @@ class Player(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class AdversarialConfig:
-    """Options that every GAN has."""
-
-    gan_mode: str = option("lsgan", "GAN objective", choices=tuple(GAN_OBJECTIVES))
-    init_type: str = option("normal", "initialisation of the weights", choices=tuple(INITIALIZATIONS))
-    init_gain: float = option(0.02, "scale of the initialisation")
-
-    def __post_init__(self) -> None:
-        check_choice("gan_mode", self.gan_mode, tuple(GAN_OBJECTIVES))
-        check_choice("init_type", self.init_type, tuple(INITIALIZATIONS))
-
-
-@dataclasses.dataclass(frozen=True)
 class TranslationConfig(AdversarialConfig):
     """Options of models whose generators turn images into images."""
 
@@ -84,13 +78,18 @@ class TranslationConfig(AdversarialConfig):
     discriminator_filters: int = option(64, "filters of the discriminator's first layer", aliases=("--ndf",))
     norm: str = option("instance", "normalisation", choices=tuple(NORMS))
     norm_D: str | None = option(
-        None, "the discriminator's (default: that of --norm, but instance for batch under wgangp)", choices=tuple(NORMS)
+        None,
+        "the discriminator's (default: that of --norm, but instance for batch under a gradient penalty)",
+        choices=tuple(NORMS),
     )
     dropout: bool = option(False, "dropout in the generator")
     upsample: str = option("deconv", "how the generator enlarges", choices=tuple(UPSAMPLINGS))
+    init_type: str = option("normal", "initialisation of the weights", choices=tuple(INITIALIZATIONS))
+    init_gain: float = option(0.02, "scale of the initialisation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("init_type", self.init_type, tuple(INITIALIZATIONS))
         check_choice("generator", self.generator, tuple(GENERATORS))
         check_choice("discriminator", self.discriminator, tuple(DISCRIMINATORS))
         check_choice("norm", self.norm, tuple(NORMS))
@@ -112,12 +111,14 @@ class TranslationConfig(AdversarialConfig):
             num_downs=self.num_downs,
         )
         initialize(generator, self.init_type, self.init_gain)
+        if self.spectral_norm == "both":
+            spectral_normalize(generator)
         return generator
 
     @property
     def discriminator_norm(self) -> str:
         """`norm_D`, or what suits: a gradient penalty is one for every image, and BatchNorm ties them together."""
-        untied = "instance" if self.norm == "batch" and self.gan_mode == "wgangp" else self.norm
+        untied = "instance" if self.norm == "batch" and self.penalises_gradients else self.norm
         return self.norm_D or untied
 
     def build_discriminator(self, in_channels: int) -> nn.Module:
@@ -129,6 +130,8 @@ class TranslationConfig(AdversarialConfig):
             norm=self.discriminator_norm,
         )
         initialize(discriminator, self.init_type, self.init_gain)
+        if self.spectral_norm != "none":
+            spectral_normalize(discriminator)
         return discriminator
 
 
@@ -149,7 +152,6 @@ class GanModel(nn.Module):
     def __init__(self, config: Any, spec: DataSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
-        self.objective = GAN_OBJECTIVES[config.gan_mode]
 
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         """Yield the phases of one step; code after a yield runs with the updated weights.
@@ -195,21 +197,3 @@ class GanModel(nn.Module):
             reason = str(error).split("\n")[-1].strip()[:200]
         shown = ", ".join(f"--{name} is {now}, there it is {then}" for name, (now, then) in differing.items())
         raise ValueError(f"the checkpoint is of another architecture: {shown or reason}")
-
-    def discriminator_losses(
-        self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Loss on real, loss on (detached) fake images, and the gradient penalty if the objective has one."""
-        fake = fake.detach()
-        fake_logits = discriminator(fake)
-        losses = self.objective.discriminator(discriminator(real), fake_logits)
-        weight = self.objective.gradient_penalty
-        return *losses, {"gp": weight * gradient_penalty(discriminator, real, fake)} if weight else {}
-
-    def constrain(self, *discriminators: nn.Module) -> None:
-        """What the objective asks of the weights after an update: WGAN clips them."""
-        limit = self.objective.weight_clip
-        if limit is not None:
-            with torch.no_grad():
-                torch._foreach_clamp_min_([p for d in discriminators for p in d.parameters()], -limit)
-                torch._foreach_clamp_max_([p for d in discriminators for p in d.parameters()], limit)

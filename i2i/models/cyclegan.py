@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from i2i.config import check_range, option
 from i2i.data.batch import Batch, DataSpec
 from i2i.losses import Distance, ReplayPool, parse_formula
 from i2i.models.base import GanModel, Phase, Player, TranslationConfig
+from i2i.models.game import Game, named
 from i2i.models.generation import generate
 
 
@@ -60,6 +62,7 @@ class CycleGAN(GanModel):
         self.generator_b_to_a = config.build_generator(spec.out_channels, spec.in_channels)
         self.discriminator_b = config.build_discriminator(spec.out_channels)
         self.discriminator_a = config.build_discriminator(spec.in_channels)
+        self.game_b, self.game_a = Game(config, (spec.out_channels,)), Game(config, (spec.in_channels,))
         self.pool_b, self.pool_a = ReplayPool(config.pool_size), ReplayPool(config.pool_size)
         self.cycle, self.identity = Distance(config.cycle), Distance(config.identity)
         self.players = {
@@ -68,16 +71,22 @@ class CycleGAN(GanModel):
         }
 
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
-        config, batch = self.config, next_batch()
+        config = self.config
+        for _ in range(config.d_steps - 1):
+            batch = next_batch()
+            a, b = batch.image("a"), batch.image("b")
+            with torch.no_grad():
+                fake_b, fake_a = self.generator_a_to_b(a), self.generator_b_to_a(b)
+            yield from self._judging(a, b, fake_a, fake_b, step)
+
+        batch = next_batch()
         a, b = batch.image("a"), batch.image("b")
 
         # Each cycle and each identity is backpropagated by itself: the sum of the gradients is that of the sum, and the
         # activations of one alone are alive.
         fake_b = self.generator_a_to_b(a)
-        losses = {
-            "G_A": self.objective.generator(self.discriminator_b(fake_b), None),
-            "cycle_A": config.lambda_A * self.cycle(self.generator_b_to_a(fake_b), a),
-        }
+        losses = self._fooling("A", self.game_b.generator(self.discriminator_b, fake_b, b, step))
+        losses["cycle_A"] = config.lambda_A * self.cycle(self.generator_b_to_a(fake_b), a)
         yield Phase("generator", losses, step=False)
         if config.lambda_identity:
             # named after the generator that should leave b alone
@@ -86,26 +95,31 @@ class CycleGAN(GanModel):
             yield Phase("generator", losses, step=False)
 
         fake_a = self.generator_b_to_a(b)
-        losses = {
-            "G_B": self.objective.generator(self.discriminator_a(fake_a), None),
-            "cycle_B": config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b),
-        }
+        losses = self._fooling("B", self.game_a.generator(self.discriminator_a, fake_a, a, step))
+        losses["cycle_B"] = config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b)
         yield Phase("generator", losses, step=not config.lambda_identity)
         if config.lambda_identity:
             weight = config.lambda_A * config.lambda_identity
             losses = {"idt_B": weight * self.identity(self.generator_b_to_a(a), a)}
             yield Phase("generator", losses)
 
-        losses = self._halved("A", *self.discriminator_losses(self.discriminator_b, b, self.pool_b.query(fake_b)))
-        yield Phase("discriminator", losses, step=False)
-        losses = self._halved("B", *self.discriminator_losses(self.discriminator_a, a, self.pool_a.query(fake_a)))
-        yield Phase("discriminator", losses)
-        self.constrain(self.discriminator_b, self.discriminator_a)
+        yield from self._judging(a, b, fake_a, fake_b, step)
+
+    def _judging(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, step: int) -> Iterator[Phase]:
+        fake_b, fake_a = self.pool_b.query(fake_b), self.pool_a.query(fake_a)
+        judged = self.game_b.discriminator(self.discriminator_b, b, fake_b, step)
+        yield Phase("discriminator", self._halved("A", *judged), step=False)
+        judged = self.game_a.discriminator(self.discriminator_a, a, fake_a, step)
+        yield Phase("discriminator", self._halved("B", *judged))
+        self.game_b.constrain(self.discriminator_b, self.discriminator_a)
 
     @staticmethod
-    def _halved(name: str, real: Tensor, fake: Tensor, penalty: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses = {f"D_{name}": 0.5 * (real + fake)}
-        return losses | {f"D_{name}_{term}": 0.5 * value for term, value in penalty.items()}
+    def _halved(name: str, real: Tensor, fake: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {f"D_{name}": 0.5 * (real + fake)} | named(f"D_{name}", terms, 0.5)
+
+    @staticmethod
+    def _fooling(name: str, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {f"G_{name}": terms.pop("GAN")} | named(f"G_{name}", terms)
 
     def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
         if target == "b":

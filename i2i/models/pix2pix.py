@@ -12,6 +12,7 @@ from i2i.config import option, with_default
 from i2i.data.batch import Batch, DataSpec
 from i2i.losses import Distance, parse_formula
 from i2i.models.base import GanModel, Phase, Player, TranslationConfig
+from i2i.models.game import Game, named
 from i2i.models.generation import generate
 
 
@@ -46,6 +47,7 @@ class Pix2Pix(GanModel):
         super().__init__(config, spec)
         self.generator = config.build_generator(spec.in_channels, spec.out_channels)
         self.discriminator = config.build_discriminator(spec.in_channels + spec.out_channels)
+        self.game = Game(config, (spec.in_channels, spec.out_channels), paired=True)
         self.reconstruction = Distance(config.reconstruction)
         self.plateau_loss = f"G_{next(iter(parse_formula(config.reconstruction))).upper()}"
         self.players = {
@@ -54,21 +56,28 @@ class Pix2Pix(GanModel):
         }
 
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
+        for _ in range(self.config.d_steps - 1):
+            batch = next_batch()
+            with torch.no_grad():
+                fake_b = self.generator(batch.image("a"))
+            yield self._judging(batch.image("a"), batch.image("b"), fake_b, step)
+            self.game.constrain(self.discriminator)
+
         batch = next_batch()
         a, b = batch.image("a"), batch.image("b")
         fake_b = self.generator(a)
+        yield self._judging(a, b, fake_b, step)
+        self.game.constrain(self.discriminator)
 
-        def judge(image: Tensor) -> Tensor:
-            return self.discriminator(torch.cat((a, image), 1))
-
-        real, fake, penalty = self.discriminator_losses(judge, b, fake_b)
-        losses = {"D": 0.5 * (real + fake)} | {f"D_{name}": 0.5 * value for name, value in penalty.items()}
-        yield Phase("discriminator", losses, logs={"D_real": real, "D_fake": fake})
-        self.constrain(self.discriminator)
-
-        adversarial = self.objective.generator(judge(fake_b), None)
+        adversarial = self.game.generator(self.discriminator, torch.cat((a, fake_b), 1), torch.cat((a, b), 1), step)
         distances = {f"G_{name.upper()}": value for name, value in self.reconstruction.terms(fake_b, b).items()}
-        yield Phase("generator", {"G_GAN": adversarial} | distances)
+        yield Phase("generator", named("G", adversarial) | distances)
+
+    def _judging(self, a: Tensor, b: Tensor, fake_b: Tensor, step: int) -> Phase:
+        pairs = torch.cat((a, b), 1), torch.cat((a, fake_b), 1)
+        real, fake, terms = self.game.discriminator(self.discriminator, *pairs, step)
+        losses = {"D": 0.5 * (real + fake)} | named("D", terms, 0.5)
+        return Phase("discriminator", losses, logs={"D_real": real, "D_fake": fake})
 
     def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
         if target != "b":

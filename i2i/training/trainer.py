@@ -97,18 +97,20 @@ class Trainer:
         if not self.plateaus:
             set_learning_rates(self.optimizers, self.config, self.epoch)
         parts = [self.model.training_step(self.stream, self.step) for _ in range(self.config.accumulate)]
-        losses: dict[str, Tensor] = {}
-        while (phase := self.run_phase(parts, losses)) is not None:
+        values: dict[str, list[Tensor]] = {}
+        while (phase := self.run_phase(parts, values)) is not None:
             if phase.step:
                 self._update(phase.player)
+        # The parts' mean, and that of phases that are repeated within a step.
+        losses = {name: torch.stack(many).mean() if len(many) > 1 else many[0] for name, many in values.items()}
         self.step += 1
         self.history.add(self.step, losses)
         if self.plateaus:
             self._watched_loss(losses)
             self.epoch_history.add(self.step, losses)
 
-    def run_phase(self, parts: list[Iterator[Phase]], losses: dict[str, Tensor]) -> Phase | None:
-        """Take every part of the step through its next phase; gradients add up, `losses` collects the parts' means."""
+    def run_phase(self, parts: list[Iterator[Phase]], values: dict[str, list[Tensor]]) -> Phase | None:
+        """Take every part of the step through its next phase; gradients add up, `values` collects the losses."""
         phase = None
         for part in parts:
             with autocast(self.acceleration, self.stream.device):
@@ -117,8 +119,7 @@ class Trainer:
                 continue
             self._backward(phase)
             for name, value in (phase.losses | phase.logs).items():
-                share = value.detach() / len(parts)
-                losses[name] = losses[name] + share if name in losses else share
+                values.setdefault(name, []).append(value.detach())
         return phase
 
     def _backward(self, phase: Phase) -> None:
