@@ -106,6 +106,8 @@ class TestOptions(BaseOptions):
             self._compare_direction(self.checkpoint["options"]["direction"])
         if self.generates and (self.test.part or self.test.processes > 1):
             raise ValueError("--part and --processes share the images of a folder; leave them out to generate images")
+        if self.test.truncation is not None and not self.generates:
+            raise ValueError("--truncation: this run translates images, and only a cgan draws noise to truncate")
         if {"load_size", "crop_size"} & set(self.given) and self.data.preprocess == "none":
             self.notice("sizes have no effect with --preprocess none, which keeps the images' own; see --preprocess")
 

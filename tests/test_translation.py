@@ -208,6 +208,45 @@ def test_generated_images_are_named_by_class_and_seed(runs: Path, tmp_path: Path
     assert np.abs(one - other).max() <= 1 and one.shape == (8, 8)
 
 
+def test_a_truncated_image_is_nearer_to_the_average(runs: Path, tmp_path: Path) -> None:
+    words = ["--name", "cgan", "--num_per_class", "12", "--labels", "light", "--truncation"]
+    for truncation in ("0", "0.5", "5"):
+        translate(runs, tmp_path / truncation, *words, truncation)
+    spread = {}
+    for truncation in ("0", "0.5", "5"):
+        images = tmp_path / truncation / "cgan" / "test_latest" / "images" / "light"
+        spread[truncation] = np.stack([pixels(images / name) for name in files(images)]).std(axis=0).mean()
+    assert spread["0"] == 0 < spread["0.5"] < spread["5"]
+
+
+def test_truncation_is_for_models_that_draw_noise(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for words, expected in (
+        (["pix2pix", "--dataroot", str(runs / "pairs"), "--truncation", "0.7"], "only a cgan draws noise"),
+        (["cgan", "--truncation", "-1"], "--truncation -1: must be at least 0"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            translate(runs, tmp_path, "--name", *words)
+        assert stop.value.code == 2 and expected in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not files(tmp_path)
+
+
+def test_an_unconditional_run_has_one_folder_and_a_grid_without_labels(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = [*NETS.replace("--netD pixel", "").split(), *MODELS["cgan"].split(), "--unconditional"]
+    train(runs, "cgan", runs / "classes", *words, name="unconditional")
+    translate(runs, tmp_path, "--name", "unconditional", "--num_per_class", "12", "--batch_size", "5", "--seed", "3")
+    folder = tmp_path / "unconditional" / "test_latest"
+    expected = [f"images/all/seed{seed}_fake.png" for seed in range(3, 15)]
+    assert files(folder) == sorted([*expected, "grid.png", "index.html"])
+    grid = Image.open(folder / "grid.png")
+    assert grid.size == (10 * 132 + 4, 2 * 132 + 4)  # all 12, ten to a row, and no room for names
+    assert "class" not in (folder / "index.html").read_text().split("<body")[1].replace("class=", "")
+    with pytest.raises(SystemExit) as stop:
+        translate(runs, tmp_path, "--name", "unconditional", "--labels", "dark")
+    assert stop.value.code == 2 and "--labels dark: 'dark' is none of the classes all" in capsys.readouterr().err
+
+
 def test_labels_are_ranges_lists_and_names(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     digits = [str(digit) for digit in range(10)]
     assert chosen_classes(None, digits) == list(range(10))

@@ -11,18 +11,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from i2i.acceleration import Work
+from i2i.models.cgan import CGAN
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
 from i2i.translation.pictures import Pictures, pictures_of, write_pictures
 from i2i.translator import Translator
 from i2i.visuals import ResultsPage
-from i2i.visuals.images import labelled_grid, save_png
+from i2i.visuals.images import grid, labelled_grid, save_png
 
 GRID_COLUMNS = 10
+UNCONDITIONAL = ("all",)  # the one class of a model that is told none
 
 
 def chosen_classes(labels: Sequence[str] | None, classes: Sequence[str]) -> list[int]:
@@ -53,31 +56,44 @@ def _range(part: str, most: int) -> list[str]:
     return [str(number) for number in range(int(bounds[1]), min(int(bounds[2]), int(bounds[1]) + most) + 1)]
 
 
+def class_names(translator: Translator) -> tuple[str, ...]:
+    """The names of the classes that a class-conditional model is told, `UNCONDITIONAL` for none."""
+    assert isinstance(translator.model, CGAN)
+    return translator.model.spec.classes if translator.model.num_classes else UNCONDITIONAL
+
+
 def generate_images(translator: Translator, folder: Path, config: TestConfig, batch_size: int) -> int:
     """Generate `num_per_class` images of every chosen class into class folders, a page and a labelled grid.
 
-    Image k of a class is named by its seed, `seed + k`, and that seed gives it again.
+    Image k of a class is named by its seed, `seed + k`, and that seed gives it again. An unconditional model has one
+    class, and a grid without labels.
 
     Raises:
         ValueError: for a label outside the model's classes.
     """
-    spec, count = translator.model.spec, config.num_per_class
-    classes = spec.classes
+    classes, count = class_names(translator), config.num_per_class
     chosen = chosen_classes(config.labels, classes)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}", width=64)
-    translator.inference.prepare(Work(False, len(chosen) * count, batch_size, spec.image_size))
-    grid: list[tuple[int, Tensor]] = []
+    translator.inference.prepare(Work(False, len(chosen) * count, batch_size, translator.model.spec.image_size))
+    shown: list[tuple[int, Tensor]] = []
     threads = suitable_threads(translator.device)
-    rows = in_background(_jobs(translator, folder / "images", config, batch_size, chosen, grid), threads, 2 * threads)
+    rows = in_background(_jobs(translator, folder / "images", config, batch_size, chosen, shown), threads, 2 * threads)
     with closing(rows), tqdm(total=len(chosen) * count, unit="image", file=sys.stderr) as bar:
         for label, links in rows:
-            page.add(f"class {classes[label]}", links)
+            page.add("images" if classes is UNCONDITIONAL else f"class {classes[label]}", links)
             bar.update(len(links))
     page.close()
-    labels, pictures = zip(*grid, strict=True)
-    save_png(labelled_grid(torch.stack(pictures), labels, classes, GRID_COLUMNS), folder / "grid.png")
+    save_png(_grid(shown, classes), folder / "grid.png")
     return len(chosen) * count
+
+
+def _grid(shown: Sequence[tuple[int, Tensor]], classes: tuple[str, ...]) -> Image:
+    labels, pictures = zip(*shown, strict=True)
+    images = torch.stack(pictures)
+    if classes is UNCONDITIONAL:
+        return grid(images, GRID_COLUMNS)
+    return labelled_grid(images, labels, classes, GRID_COLUMNS)
 
 
 def _jobs(
@@ -86,14 +102,15 @@ def _jobs(
     config: TestConfig,
     batch_size: int,
     chosen: Sequence[int],
-    grid: list[tuple[int, Tensor]],
+    shown: list[tuple[int, Tensor]],
 ) -> Iterator[Job[tuple[int, dict[str, str]]]]:
     """Generate; what is left to do for each batch, and gives its class and the links to its images.
 
-    Appends the first images of every class to `grid`.
+    Appends the first images of every class to `shown`.
     """
-    classes, domains, count = translator.model.spec.classes, translator.model.spec.domains, config.num_per_class
-    folders = dict(zip(chosen, _folder_names([classes[label] for label in chosen], chosen), strict=True))
+    classes, domains, count = class_names(translator), translator.model.spec.domains, config.num_per_class
+    most = GRID_COLUMNS**2 if classes is UNCONDITIONAL else GRID_COLUMNS
+    folders = dict(zip(chosen, folder_names([classes[label] for label in chosen], chosen), strict=True))
 
     def written(label: int, seeds: range, pictures: Sequence[Pictures]) -> tuple[int, dict[str, str]]:
         rows = zip(seeds, pictures, strict=True)
@@ -104,13 +121,13 @@ def _jobs(
 
     for label, start in itertools.product(chosen, range(0, count, batch_size)):
         seeds = range(translator.seed + start, translator.seed + min(start + batch_size, count))
-        images = translator.generate(torch.full((len(seeds),), label), seeds[0])
-        grid += [(label, image) for image in images[: max(0, GRID_COLUMNS - start)].cpu()]
+        images = translator.generate(torch.full((len(seeds),), label), seeds[0], config.truncation)
+        shown += [(label, image) for image in images[: max(0, most - start)].cpu()]
         pictures = pictures_of({"fake": images}, domains, ["fake"], [domains[1][0].kind] * len(seeds))
         yield Job(partial(written, label, seeds, pictures), sum(picture.nbytes for picture in pictures))
 
 
-def _folder_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
+def folder_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:
     """Classes' names as folders', which lie nowhere else and apart: names come from checkpoints, maybe anybody's."""
     plain = [bool(re.fullmatch(r"[\w\- ]([\w\-. ]*[\w\-])?", name)) and len(name.encode()) < 100 for name in names]
     folded = [name.casefold() for name in names]

@@ -38,12 +38,16 @@ class TestConfig:
     reference_weights: str | None = option(None, "a generator of the reference implementation, a .pth file")
     labels: tuple[str, ...] | None = option(None, "classes to generate, such as 0-9 or cat dog (default: all)")
     num_per_class: int = option(10, "images to generate of every class")
+    truncation: float | None = option(
+        None, "generate typical images, the more the smaller: 0.7 or so of a stylegan, of others 2 to 0.5"
+    )
 
     def __post_init__(self) -> None:
         check_choice("pictures", self.pictures, PICTURES)
         check_choice("format", self.format, FORMATS)
         check_range("num_test", self.num_test, 1)
         check_range("num_per_class", self.num_per_class, 1)
+        check_range("truncation", self.truncation, 0)
         check_range("png_level", self.png_level, 0, 9)
         check_range("jpeg_quality", self.jpeg_quality, 1, 100)
         check_range("processes", self.processes, 1)

@@ -36,10 +36,13 @@ def to_pil(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
-def grid(images: Tensor, columns: int) -> Image.Image:
+def grid(
+    images: Tensor, columns: int, column_labels: Sequence[str] = (), row_labels: Sequence[str] = ()
+) -> Image.Image:
     """Images (N, C, H, W) in reading order, `columns` to a row; small ones magnified without smoothing."""
     cells = _cells(images, _cell_size([images]))
-    return _sheet([cells[start : start + columns] for start in range(0, len(cells), columns)])
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    return _sheet(rows, column_labels, row_labels)
 
 
 def comparison_grid(pictures: dict[str, Tensor]) -> Image.Image:

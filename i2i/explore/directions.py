@@ -1,0 +1,189 @@
+"""Directions in a generator's latents that change one thing, shown as traversals and saved."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from i2i.config import check_choice, check_range, option
+from i2i.explore.attributes import ATTRIBUTES, measured
+from i2i.explore.fitting import deviations, fit, sefa
+from i2i.explore.sampler import Sampler, Seed, SourceConfig
+from i2i.visuals.images import grid, save_png
+
+METHODS = ("sefa", "fitted")
+MEASURED = 100  # samples whose attributes are measured along a direction
+
+
+@dataclasses.dataclass(frozen=True)
+class DirectionsConfig:
+    """Which directions, found on which samples, and what is shown of them."""
+
+    method: str = option(
+        "sefa", "sefa: what the generator amplifies most; fitted: along which an attribute grows", choices=METHODS
+    )
+    count: int = option(5, "directions of --method sefa")
+    attribute: tuple[str, ...] = option(
+        tuple(ATTRIBUTES), "to fit, of light strokes on a dark ground", choices=tuple(ATTRIBUTES)
+    )
+    table: str | None = option(None, "CSV file with columns class, seed and value: an attribute that people judged")
+    samples: int = option(2000, "images that attributes are fitted on")
+    label: str | None = option(None, "class to fit on and to show (default: all are fitted on, the first is shown)")
+    seeds: tuple[int, ...] = option((0,), "the images that are moved along the directions")
+    span: float = option(3.0, "how far, in standard deviations of the latents")
+    steps: int = option(7, "images of a row")
+    out: str | None = option(None, "folder of the results (default: ./results/RUN/directions)")
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, METHODS)
+        for name in self.attribute:
+            check_choice("attribute", name, tuple(ATTRIBUTES))
+        for name, least in (("count", 1), ("samples", 50), ("steps", 2), ("span", 0)):
+            check_range(name, getattr(self, name), least)
+        for seed in self.seeds:
+            check_range("seeds", seed, 0)
+        if self.table is not None and self.method != "fitted":
+            raise ValueError(f"--table {self.table}: a table is what --method fitted fits to")
+
+
+class Samples(NamedTuple):
+    """Images by name, their latents (N, L), and the attributes (N) of them that are known."""
+
+    seeds: list[Seed]
+    latents: Tensor
+    values: dict[str, np.ndarray]
+
+    @property
+    def labels(self) -> Tensor:
+        """The numbers of their classes (N), 0 where there are none."""
+        return torch.tensor([seed.label or 0 for seed in self.seeds], device=self.latents.device)
+
+
+class Directions(NamedTuple):
+    """Unit vectors (K, L), their names, and the standard deviations (K) of latents along them."""
+
+    names: list[str]
+    vectors: Tensor
+    deviations: Tensor
+
+    def moved(self, number: int, latents: Tensor, at: Tensor) -> Tensor:
+        """Latents (N, L) moved along one direction by `at` (T) standard deviations: (N, T, L)."""
+        return latents[:, None] + at[:, None] * self.deviations[number] * self.vectors[number]
+
+    def save(self, path: Path) -> None:
+        """Write them as NumPy's .npz: names, directions, deviations."""
+        np.savez(path, names=self.names, directions=self.vectors.cpu(), deviations=self.deviations.cpu())
+
+
+def directions(source: SourceConfig, config: DirectionsConfig) -> str:
+    """Find directions, write traversal.png and directions.npz, and tell what is known of them.
+
+    Raises:
+        ValueError: for a class that the run does not know, or a table that cannot be read or fitted.
+    """
+    sampler = Sampler.from_config(source)
+    chosen = [None] if not sampler.classes else list(range(len(sampler.classes)))
+    if config.label is not None:
+        chosen = [sampler.class_number(config.label)]
+    found, report = _found(sampler, config, chosen)
+    folder = source.results(config.out, "directions")
+    found.save(folder / "directions.npz")
+    shown = [Seed(chosen[0], seed) for seed in config.seeds]
+    at = torch.linspace(-config.span, config.span, config.steps)
+    rows = [traversal(sampler, found, number, shown, at) for number in range(len(found.names))]
+    labels = [f"{name} {seed}" if len(shown) > 1 else name for name in found.names for seed in config.seeds]
+    save_png(grid(torch.cat(rows).flatten(0, 1), len(at), _axis(at), labels), folder / "traversal.png")
+    return "\n".join([*report, f"traversal.png, directions.npz: {folder}"])
+
+
+def traversal(sampler: Sampler, found: Directions, number: int, seeds: Sequence[Seed], at: Tensor) -> Tensor:
+    """Images (N, T, C, H, W) of `seeds` moved along a direction by `at` (T) standard deviations."""
+    latents, weights = sampler.latents(seeds), sampler.class_weights(seeds)
+    moved = found.moved(number, latents, at.to(latents.device)).flatten(0, 1)
+    repeated = None if weights is None else weights.repeat_interleave(len(at), dim=0)
+    return sampler.images(moved, repeated).unflatten(0, (len(seeds), len(at)))
+
+
+def _found(sampler: Sampler, config: DirectionsConfig, chosen: Sequence[int | None]) -> tuple[Directions, list[str]]:
+    """The directions, and what to say of them."""
+    seeds = [Seed(chosen[row % len(chosen)], row // len(chosen)) for row in range(config.samples + MEASURED)]
+    names, fresh = seeds[: config.samples], seeds[config.samples :]
+    if config.method == "sefa":
+        vectors = sefa(sampler.generator.latent_weights(), config.count)
+        return _scaled([str(number + 1) for number in range(config.count)], vectors, _drawn(sampler, names)), []
+    if config.table is not None:
+        samples = read_table(sampler, Path(config.table))
+    else:
+        samples = _with_attributes(sampler, _drawn(sampler, names), config.attribute)
+    arrays = samples.latents.cpu().numpy(), samples.labels.cpu().numpy()
+    fits = {name: fit(name, *arrays, values) for name, values in samples.values.items()}
+    vectors = torch.from_numpy(np.stack([fitted.direction for fitted in fits.values()])).to(samples.latents)
+    found = _scaled(list(fits), vectors, samples)
+    report = []
+    for number, (name, fitted) in enumerate(fits.items()):
+        quality = f"R2 {fitted.r2:.3f}, correlation {fitted.correlation:.3f}"
+        report.append(f"{name}: {quality} within classes, on {fitted.held_out} samples that were held out")
+        report += _measured_along(sampler, found, number, _drawn(sampler, fresh), config)
+    return found, report
+
+
+def _scaled(names: list[str], vectors: Tensor, samples: Samples) -> Directions:
+    vectors = vectors.to(samples.latents)
+    return Directions(names, vectors, deviations(vectors, samples.latents, samples.labels))
+
+
+def _drawn(sampler: Sampler, seeds: list[Seed]) -> Samples:
+    return Samples(seeds, sampler.latents(seeds), {})
+
+
+def _with_attributes(sampler: Sampler, samples: Samples, attributes: Sequence[str]) -> Samples:
+    batches = sampler.batches(samples.latents, sampler.class_weights(samples.seeds))
+    columns = torch.cat([measured(images) for images in batches]).unbind(dim=1)
+    values = {name: column.numpy() for name, column in zip(ATTRIBUTES, columns, strict=True) if name in attributes}
+    return samples._replace(values=values)
+
+
+def _measured_along(
+    sampler: Sampler, found: Directions, number: int, samples: Samples, config: DirectionsConfig
+) -> Iterator[str]:
+    """A table of the attributes' means over samples that are moved along a direction."""
+    at = torch.linspace(-config.span, config.span, config.steps)
+    images = traversal(sampler, found, number, samples.seeds, at)
+    means = measured(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(dim=0)
+    yield "  " + " ".join([f"{'moved by':8}", *(f"{place:>8}" for place in _axis(at))])
+    for name, column in zip(ATTRIBUTES, means.T.tolist(), strict=True):
+        yield "  " + " ".join([f"{name:8}", *(f"{value:8.3f}" for value in column)])
+
+
+def _axis(at: Tensor) -> list[str]:
+    return [f"{place:+g}" if place else "0" for place in (round(place, 2) for place in at.tolist())]
+
+
+def read_table(sampler: Sampler, path: Path) -> Samples:
+    """The images that a CSV file names by columns `class` (unless unconditional) and `seed`, with numbers in `value`.
+
+    Raises:
+        ValueError: if it cannot be read, lacks a column, or names something else; tells the line.
+    """
+    columns = ("class", "seed", "value") if sampler.classes else ("seed", "value")
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--table {path} cannot be read ({error})") from None
+    if not rows or any(row.get(name) is None for row in rows for name in columns):
+        raise ValueError(f"--table {path}: every row has a value in each of the columns {', '.join(columns)}")
+    seeds, values = [], []
+    for line, row in enumerate(rows, start=2):
+        try:
+            seeds.append(sampler.seed(":".join(row[name].strip() for name in columns[:-1])))
+            values.append(float(row["value"]))
+        except ValueError as error:
+            raise ValueError(f"--table {path}, line {line}: {error}") from None
+    return Samples(seeds, sampler.latents(seeds), {path.stem: np.array(values)})
