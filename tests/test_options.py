@@ -177,7 +177,7 @@ def test_options_come_back_from_what_they_are_saved_as(command: str) -> None:
         ("--batch 3", "unknown option --batch"),
         ("--lr 1 2", "unexpected argument '2'"),
         ("--lr fast", "--lr: invalid float value: 'fast'"),
-        ("--gan_mode hing", "choose from 'vanilla', 'lsgan', 'hinge'"),
+        ("--gan_mode hing", "choose from 'vanilla', 'minimax', 'lsgan', 'hinge'"),
         ("--n_epochs", "--n_epochs: expected one argument"),
         ("--batch_size 0", "--batch_size 0: must be at least 1"),
         ("--load_size 1 2 3", "--load_size 1 2 3: give one positive number, or width and height"),

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from i2i.losses import gradient_penalty, r1_penalty
+from i2i.networks.equalized import EqualizedLinear
 from i2i.networks.layers import Conv2d, ConvTranspose2d
 from i2i.networks.patchgan import PatchGAN, PixelDiscriminator
 from i2i.networks.spectral import fold_spectral_norm, spectral_normalize
-from i2i.networks.stylegan import StyleGANDiscriminator, StyleGANGenerator
 from i2i.networks.unet import UNetGenerator
 
 
@@ -119,10 +119,13 @@ def test_layers_are_normalised_once_and_nothing_else_is() -> None:
     assert len(network[0].parametrizations.weight) == 1
 
 
-@pytest.mark.parametrize("network", [StyleGANGenerator, StyleGANDiscriminator])
-def test_scales_of_weights_do_not_go_with_equalised_ones(network: type[nn.Module]) -> None:
-    with pytest.raises(ValueError, match=f"--spectral_norm: {network.__name__} .* choose none"):
-        spectral_normalize(network(num_classes=3, image_size=8, channels=1, filters=4))
+def test_the_norm_takes_the_place_of_an_equalised_scale() -> None:
+    torch.manual_seed(0)
+    layer = EqualizedLinear(6, 5)
+    spectral_normalize(layer)
+    layer.eval()
+    assert layer.scaled_weight().equal(layer.weight)
+    assert layer.parametrizations.weight.original.std() > 0.5  # which is what makes layers learn at one speed
 
 
 # the kernels of i2i.networks.layers: few positions, wide kernels, torch's own

@@ -29,10 +29,10 @@ from i2i.networks import (
     initialize,
 )
 from i2i.networks.spectral import spectral_normalize
+from i2i.networks.stylegan import STYLES
 
 SHOWN_CLASSES, SHOWN_IMAGES = 16, 8
 INITIALIZED = {"resnet": ("xavier", 1.0), "biggan": ("orthogonal", 1.0)}  # as their papers do; the others: normal
-STYLES = ("modulation", "adain")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ClassConfig(AdversarialConfig):
         None, "what tells the discriminator how images of a batch differ", choices=tuple(MINIBATCH)
     )
     style: str | None = option(
-        None, "how a stylegan generator is styled (default: modulation, as in StyleGAN2)", choices=STYLES
+        None, "how a stylegan generator is styled (default: modulation, as in StyleGAN2)", choices=tuple(STYLES)
     )
     mapping_layers: int | None = option(None, "layers of a stylegan generator's mapping network (default: 8)")
     style_mixing: float | None = option(None, "share of a stylegan generator's images of two styles (default: 0.9)")

@@ -34,12 +34,12 @@ class MinibatchDiscrimination(nn.Module):
 
     def __init__(self, in_features: int, kernels: int = 50, kernel_dim: int = 5) -> None:
         super().__init__()
-        self.kernels, self.kernel_dim = kernels, kernel_dim
+        self.shape = (kernels, kernel_dim)  # not `kernels`, which is what layers call their choice of algorithms
         self.project = nn.Linear(in_features, kernels * kernel_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
-        rows = _exact(self.project(x)).unflatten(1, (self.kernels, self.kernel_dim))
+        rows = _exact(self.project(x)).unflatten(1, self.shape)
         distance = (rows[:, None] - rows[None]).abs().sum(dim=3)  # (N, N, kernels)
         closeness = (-distance).exp().sum(dim=1) - 1  # but not to itself
         return torch.cat([x, closeness.to(x.dtype)], dim=1)

@@ -15,16 +15,14 @@ def spectral_normalize(network: nn.Module) -> None:
 
     For that a weight is a matrix of one row for each output channel (or embedding). The value is followed by one power
     iteration each time a weight is read in training mode. From here on `layer.weight` is computed, and can be read but
-    not written: call this after `initialize`. Layers that are normalised already stay as they are. Raises ValueError
-    for networks with an equalised learning rate.
+    not written: call this after `initialize`. Layers that are normalised already stay as they are; those with an
+    equalised learning rate keep that, while the norm takes the place of their scale.
     """
-    layers = list(network.modules())
-    if any(isinstance(layer, EQUALIZED) for layer in layers):
-        name = type(network).__name__
-        raise ValueError(f"--spectral_norm: {name} scales its weights by its own rule, that of StyleGAN; choose none")
-    for module in layers:
-        if isinstance(module, NORMALIZED) and not is_parametrized(module, "weight"):
+    for module in list(network.modules()):
+        if isinstance(module, NORMALIZED + EQUALIZED) and not is_parametrized(module, "weight"):
             spectral_norm(module)
+            if isinstance(module, EQUALIZED):
+                module.scale = 1.0
 
 
 def fold_spectral_norm(network: nn.Module) -> None:
