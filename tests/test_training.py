@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -301,6 +302,29 @@ def test_each_model_learns_a_tiny_problem(name: str, tmp_path) -> None:
     else:
         dark, light = (model.translate(Batch(label=torch.full((16,), label))).mean().item() for label in (0, 1))
         assert abs(dark + 0.5) < 0.25 and abs(light - 0.5) < 0.25
+
+
+USUAL: dict[str, dict[str, Any]] = {
+    "mlp": {},
+    "resnet": {"gan_mode": "hinge", "spectral_norm": "D"},
+    "biggan": {"gan_mode": "hinge", "spectral_norm": "both"},
+    "stylegan": {"lambda_r1": 1.0, "r1_every": 4, "mapping_layers": 2},
+}
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_each_network_for_classes_learns_with_its_usual_game(name: str, tmp_path) -> None:
+    torch.manual_seed(0)
+    stream = tiny.image_stream(tiny.write_classes(tmp_path, 16), 16, 8, dataset_mode="classes", out_channels=1)
+    sizes = {"generator": name, "generator_filters": 8, "discriminator_filters": 8, "noise_dim": 8}
+    model = tiny.build_model("cgan", tiny.CGAN.Config(**sizes | USUAL[name]), stream.dataset.spec)
+    trainer = Trainer(model, stream, TrainConfig(lr=2e-3, beta1=0.0, lr_policy="constant", ema=0.9))
+    for _ in range(80):
+        trainer.train_step()
+    assert trainer.ema is not None
+    with trainer.ema.applied():
+        dark, light = (model.translate(Batch(label=torch.full((16,), label))).mean().item() for label in (0, 1))
+    assert abs(dark + 0.5) < 0.3 and abs(light - 0.5) < 0.3
 
 
 def test_metrics_are_json_lines(tmp_path) -> None:
