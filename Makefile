@@ -1,11 +1,12 @@
-# make demo | demo-pix2pix | demo-digits | bench | test | lint: each sets up .venv first, where that has not been done.
+# make demo | demo-pix2pix | demo-digits | bench | bench-digits | test | lint: each sets up .venv first, where that has
+# not been done.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo demo-pix2pix demo-digits bench test lint format clean
+.PHONY: demo demo-pix2pix demo-digits bench bench-digits test lint format clean
 
 demo: $(VENV)/ready datasets/shapes/recipe.json
 	$(RUN) train.py --options demo_cyclegan --overwrite
@@ -41,6 +42,10 @@ bench: $(VENV)/ready
 	@echo; echo "Training"; $(RUN) benchmarks/train_step.py --turns 2
 	@echo; echo "Translation"; $(RUN) benchmarks/translate.py --turns 1
 	@echo; echo "Start-up"; $(RUN) benchmarks/startup.py --turns 2
+
+# Every preset for digits, and three seeds of the best; docs/conditional.md shows what it found.
+bench-digits: $(VENV)/ready $(if $(I2I_TEST_DATA),,datasets/mnist/recipe.json)
+	$(RUN) benchmarks/digits.py --best_seeds 3
 
 test: $(VENV)/ready
 	$(RUN) -m pytest

@@ -40,6 +40,7 @@ HEAVY = {
     "imagehash",
     "jinja2",
     "sympy",
+    "torch_fidelity",
     "torch._dynamo",
     "torch._inductor",
     "torch.utils.tensorboard",
