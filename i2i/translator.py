@@ -209,9 +209,13 @@ class Translator:
         """Images of class indices (N,) from a class-conditional model; row i is named by its label and `seed + i`.
 
         An unconditional model takes indices as well, for their number. `truncation` is that of `CGAN.latents`.
+
+        Raises:
+            ValueError: if the model translates images.
         """
         batch, model = Batch(label=labels.to(self.device)), self.model
-        assert isinstance(model, CGAN)
+        if not isinstance(model, CGAN):
+            raise ValueError("this run translates images, and makes none of classes; call the translator with an image")
         return self.inference(lambda: model.translate(batch, seed=seed, truncation=truncation)).float()
 
 

@@ -205,6 +205,26 @@ def test_smoothing_that_makes_no_sense_is_an_error(arguments: tuple, message: st
         build_objective(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "smoothing", "smoothing_fake"),
+    [
+        ("vanilla", 0, 0),
+        ("minimax", 0.1, 0),
+        ("vanilla", 0.2, 0.1),
+        ("lsgan", 0, 0),
+        ("lsgan", 0.1, 0.3),
+        ("hinge", 0, 0),
+    ],
+)
+def test_the_boundary_is_what_the_best_discriminator_says_of_what_may_be_either(
+    name: str, smoothing: float, smoothing_fake: float
+) -> None:
+    objective = build_objective(name, smoothing, smoothing_fake)
+    logit = torch.tensor([objective.boundary], requires_grad=True)
+    sum(objective.discriminator(logit, logit)).backward()
+    assert logit.grad.item() == pytest.approx(0, abs=1e-6)
+
+
 def test_only_the_wasserstein_objectives_bind_the_critic() -> None:
     bound = {name: (o.gradient_penalty, o.weight_clip) for name, o in GAN_OBJECTIVES.items()}
     assert bound.pop("wgan") == (0, 0.01)

@@ -1,10 +1,13 @@
 """What discriminators see instead of images: each change does what its paper says, and ADA's probability follows."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
 
 from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS, DiscriminatorAugment, warped
+from tests import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -290,6 +293,24 @@ def test_a_resumed_run_goes_on_exactly(stopped: int) -> None:
         resumed.observe(values)
     assert whole.p > 0
     assert all(whole.state_dict()[name].equal(value) for name, value in resumed.state_dict().items())
+
+
+@pytest.mark.parametrize(("saved", "loaded"), [(None, 0.6), (0.6, None)])
+def test_adaptation_can_be_added_to_a_run_and_dropped(saved: float | None, loaded: float | None) -> None:
+    models = [tiny.cgan(ada=ada) for ada in (saved, loaded)]
+    for model in models:
+        if model.config.ada is not None:
+            model.game.augment.p.fill_(0.25)
+    models[1].load_checkpoint(models[0].state_dict(), dataclasses.asdict(models[0].config))
+    expected = models[0].state_dict()
+    assert all(value.equal(expected[key]) for key, value in models[1].state_dict().items() if key in expected)
+    assert loaded is None or models[1].game.augment.p == 0.25
+
+
+def test_other_weights_are_not_let_pass() -> None:
+    weights = tiny.cgan(ada=0.6).state_dict() | {"game.other": torch.zeros(())}
+    with pytest.raises(ValueError, match=r"Unexpected key.*: \"game.other\""):
+        tiny.cgan().load_checkpoint(weights, {})
 
 
 def test_observing_asks_for_no_gradient() -> None:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from i2i.data import Batch, DataSpec
 from i2i.models import build_model
+from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS
 from i2i.models.cgan import CGAN
 from i2i.models.game import AdversarialConfig, Game
+from i2i.networks.blocks import Judged
 from tests import tiny
 
 REAL, FAKE = torch.full((4, 1, 8, 8), 0.5), torch.full((4, 1, 8, 8), -0.5)
 EVERYTHING: dict[str, Any] = {
-    "gan_mode": "relativistic_average",
     "d_steps": 2,
     "lambda_gp": 0.5,
     "lambda_r1": 1.0,
@@ -29,7 +30,6 @@ EVERYTHING: dict[str, Any] = {
     "top_k": 0.5,
     "top_k_steps": 4,
     "diffaugment": ("color", "translation", "cutout"),
-    "ada": 0.6,
     "spectral_norm": "D",
 }
 
@@ -136,6 +136,36 @@ def test_feature_matching_is_a_loss_of_the_generator() -> None:
         assert seen[key].item() > 0 and not [n for n in seen if n.startswith("D") and "feature" in n]
 
 
+def raw_judge(seen: list[Tensor]) -> Any:
+    """Judge by the mean, lend the image itself as a feature, and note what was judged."""
+
+    def judge(images: Tensor, features: bool = False) -> Judged:
+        seen.append(images)
+        return Judged(mean_judge(images), (images,))
+
+    return judge
+
+
+@pytest.mark.parametrize("gan_mode", ["vanilla", "relativistic"])
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [({}, 2), ({"instance_noise": 0.1}, 3), *[({"diffaugment": (name,)}, 3) for name in AUGMENTATIONS]],
+)
+def test_features_of_pairs_are_those_of_the_images_as_they_are(
+    options: dict[str, Any], passes: int, gan_mode: str
+) -> None:
+    torch.manual_seed(0)
+    contest = Game(AdversarialConfig(gan_mode=gan_mode, lambda_feature=3.0, **options), (1,), paired=True)
+    real = torch.randn(4, 1, 8, 8)
+    judged: list[Tensor] = []
+    assert contest.generator(raw_judge(judged), real.clone(), real, 0)["feature"].item() == 0
+    assert len(judged) == passes + (passes == 3 and gan_mode == "relativistic")
+    fake = (real + 0.5).requires_grad_()
+    loss = contest.generator(raw_judge([]), fake, real, 0)["feature"]
+    assert loss.item() == pytest.approx(1.5, rel=1e-5)
+    assert torch.autograd.grad(loss, fake)[0].abs().min() > 0
+
+
 def test_the_pair_of_pix2pix_is_augmented_together() -> None:
     torch.manual_seed(0)
     seen = game((1, 1), diffaugment=("translation", "cutout")).seen(REAL.repeat(1, 2, 1, 1), 0)
@@ -153,11 +183,12 @@ def test_spectral_norm_is_on_what_it_is_asked_for(name: str) -> None:
         assert [set(flags) for flags in found] == [{flag} for flag in expected]
 
 
+@pytest.mark.parametrize("others", [{"gan_mode": "relativistic_average"}, {"gan_mode": "lsgan", "ada": 0.6}])
 @pytest.mark.parametrize("name", tiny.MODELS)
-def test_all_stabilisers_go_together_and_resume_exactly(name: str) -> None:
+def test_all_stabilisers_go_together_and_resume_exactly(name: str, others: dict[str, Any]) -> None:
     def fresh() -> Any:
         torch.manual_seed(0)
-        return tiny.trainer(tiny.MODELS[name](**EVERYTHING), batch_size=4, epoch=64, ema=0.9)
+        return tiny.trainer(tiny.MODELS[name](**EVERYTHING | others), batch_size=4, epoch=64, ema=0.9)
 
     straight, first, second = fresh(), fresh(), fresh()
     torch.manual_seed(1)
@@ -179,6 +210,28 @@ def test_adaptive_augmentation_moves_with_the_logits_in_training() -> None:
     losses_of(tiny.trainer(model, batch_size=4, epoch=64), 4)
     assert model.game.augment.p.item() > 0
     assert "game.augment.p" in model.state_dict()
+
+
+def test_adaptive_augmentation_counts_from_where_the_discriminator_cannot_tell() -> None:
+    """A logit of 0.5 says nothing under least squares, and that an image is real under cross-entropy."""
+    for gan_mode, real, grows in (("lsgan", REAL, False), ("lsgan", REAL + 0.1, True), ("vanilla", REAL, True)):
+        contest = game(gan_mode=gan_mode, ada=0.6)
+        for step in range(4):
+            contest.discriminator(mean_judge, real, FAKE, step)
+        assert (contest.augment.p.item() > 0) == grows
+
+
+@pytest.mark.parametrize("gan_mode", ["wgan", "wgangp", "relativistic", "relativistic_average"])
+def test_adaptive_augmentation_needs_logits_whose_sign_means_something(gan_mode: str) -> None:
+    with pytest.raises(ValueError, match=f"^--ada 0.6: .*{gan_mode} .*, use vanilla, minimax, lsgan, hinge$"):
+        AdversarialConfig(gan_mode=gan_mode, ada=0.6)
+
+
+def test_adaptive_augmentation_turns_and_mirrors_no_digits() -> None:
+    assert tiny.cgan(ada=0.6).game.augment.policy == ("translation", "scale", "color")
+    assert tiny.cgan(ada=0.6, diffaugment=("flip",)).game.augment.policy == ("flip",)
+    assert tiny.pix2pix(ada=0.6).game.augment.policy == tiny.cyclegan(ada=0.6).game_a.augment.policy == ADAPTIVE_POLICY
+    assert tiny.cgan().game.augment.policy == ()
 
 
 @pytest.mark.parametrize("gan_mode", ["minimax", "relativistic", "relativistic_average"])
@@ -204,6 +257,64 @@ def test_an_auxiliary_classifier_is_a_loss_of_both() -> None:
         for key in phase.losses
         if "class" in key
     ]
+
+
+def test_the_weight_of_the_classifier_needs_a_classifier() -> None:
+    assert tiny.cgan(conditioning_D="acgan").game.lambda_class == 1
+    assert tiny.cgan().game.lambda_class == 0
+    with pytest.raises(ValueError, match="^--lambda_class 2: only --conditioning_D acgan has a classifier$"):
+        CGAN.Config(lambda_class=2.0)
+    with pytest.raises(ValueError, match="^--lambda_class 0: must be more than 0$"):
+        CGAN.Config(lambda_class=0.0, conditioning_D="acgan")
+
+
+SIZES_APART = Batch(a=torch.zeros(2, 3, 16, 16), b=torch.zeros(2, 3, 16, 24))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"gan_mode": "relativistic"}, "--gan_mode relativistic"),
+        ({"gan_mode": "relativistic_average", "top_k": 0.5, "top_k_steps": 9}, "--top_k"),
+        ({"lambda_feature": 1.0}, "--lambda_feature"),
+        ({"lambda_gp": 1.0}, "a gradient penalty"),
+    ],
+)
+def test_domains_of_different_sizes_are_refused_where_they_are_compared(options: dict[str, Any], named: str) -> None:
+    sizes = "16x16 and 24x16|24x16 and 16x16"
+    with pytest.raises(
+        ValueError, match=f"^{named} needs images of one size, not ({sizes}): use --preprocess resize_and_"
+    ):
+        list(tiny.cyclegan(**options).training_step(lambda: SIZES_APART, 0))
+
+
+@pytest.mark.parametrize("options", [{}, {"gan_mode": "relativistic_average"}, {"top_k": 0.5}, {"lambda_r1": 1.0}])
+def test_domains_of_different_sizes_are_fine_otherwise(options: dict[str, Any]) -> None:
+    assert list(tiny.cyclegan(**options).training_step(lambda: SIZES_APART, 0))
+
+
+def test_clipping_leaves_the_planes_of_the_classes_alone() -> None:
+    torch.manual_seed(0)
+    model = tiny.cgan(conditioning_D="embedding", gan_mode="wgan")
+    losses_of(tiny.trainer(model))
+    largest = {name: p.abs().max().item() for name, p in model.discriminator.named_parameters()}
+    assert largest.pop("planes.embedding.weight") > 1
+    assert largest and max(largest.values()) <= 0.010001
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generator": "stylegan", "spectral_norm": "both"}, "--spectral_norm both: a stylegan generator .* use D"),
+        ({"gan_mode": "wgan", "spectral_norm": "D"}, "wgan clips .* --spectral_norm D .*hinge or wgangp"),
+        ({"gan_mode": "wgan", "discriminator": "stylegan"}, "wgan clips .* stylegan discriminator .*hinge or wgangp"),
+        ({"gan_mode": "wgan", "generator": "stylegan"}, "wgan clips .* stylegan discriminator .*hinge or wgangp"),
+    ],
+)
+def test_what_does_not_go_together_is_said_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        CGAN.Config(**options)
+    assert "\n" not in str(error.value)
 
 
 def test_unconditional_is_one_flag() -> None:

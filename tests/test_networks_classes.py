@@ -301,6 +301,17 @@ def test_class_embeddings_cannot_grow():
     torch.testing.assert_close(layer(mixture), vectors)
 
 
+def test_planes_are_images_that_cannot_grow():
+    network = small_discriminator("dcgan", conditioning="embedding")
+    image, label = torch.zeros(2, 1, 16, 16), torch.tensor([2, 0])
+    beside = network.with_planes(image, label)[:, 1]
+    torch.testing.assert_close(beside.square().mean(dim=(1, 2)), torch.ones(2))
+    network.planes.embedding.weight.data *= 100
+    torch.testing.assert_close(network.with_planes(image, label)[:, 1], beside)
+    row = network.planes.embedding.weight[2].view(16, 16)
+    torch.testing.assert_close(beside[0], row / row.square().mean().sqrt())
+
+
 def test_standard_deviation_of_a_batch():
     two = torch.tensor([[0.0, 2], [2, 2]])  # deviations 1 and 0
     expected = torch.tensor([[0, 2, 0.5], [2, 2, 0.5]])
@@ -315,6 +326,26 @@ def test_standard_deviation_within_groups():
     six = torch.tensor([[0.0], [5], [3], [5], [6], [5]])  # by threes, every other: 0, 3, 6 and 5, 5, 5
     spread = MinibatchStdDev(group_size=4)(six)[:, 1]
     torch.testing.assert_close(spread, torch.tensor([6**0.5, 0] * 3), rtol=0, atol=1.1e-4)
+
+
+@pytest.mark.parametrize(("count", "group"), [(7, 7), (25, 5), (35, 5), (10, 2), (8, 4), (9, 3)])
+def test_no_group_is_a_single_image(count: int, group: int):
+    batch = torch.randn(count, 3)
+    groups = batch.view(group, count // group, 3)
+    expected = groups.std(dim=0, correction=0).mean(dim=1).repeat(group)
+    torch.testing.assert_close(MinibatchStdDev()(batch)[:, 3], expected, rtol=0, atol=1e-4)
+
+
+def test_a_single_image_differs_from_none():
+    assert MinibatchStdDev()(torch.randn(1, 3))[0, 3] == pytest.approx(1e-4)
+
+
+def test_closeness_is_that_of_single_precision_under_autocast():
+    torch.manual_seed(0)
+    layer, x = MinibatchDiscrimination(64), 100 + 0.1 * torch.randn(4, 64)
+    exact = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(layer(x), exact, rtol=1e-5, atol=1e-5)
 
 
 def test_closeness_within_a_batch():

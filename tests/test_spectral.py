@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i.losses import gradient_penalty, r1_penalty
-from i2i.networks.equalized import EqualizedLinear
+from i2i.networks import CLASS_DISCRIMINATORS, build_class_network, initialize
+from i2i.networks.equalized import EqualizedConv2d, EqualizedLinear
 from i2i.networks.layers import Conv2d, ConvTranspose2d
 from i2i.networks.patchgan import PatchGAN, PixelDiscriminator
 from i2i.networks.spectral import fold_spectral_norm, spectral_normalize
@@ -126,6 +127,42 @@ def test_the_norm_takes_the_place_of_an_equalised_scale() -> None:
     layer.eval()
     assert layer.scaled_weight().equal(layer.weight)
     assert layer.parametrizations.weight.original.std() > 0.5  # which is what makes layers learn at one speed
+
+
+@pytest.mark.parametrize(
+    "layer", [EqualizedLinear(6, 5, gain=3.0, lr_multiplier=0.1), EqualizedConv2d(2, 5, 3, gain=3.0)]
+)
+def test_the_gain_of_an_equalised_layer_stays(layer: EqualizedLinear | EqualizedConv2d) -> None:
+    spectral_normalize(layer)
+    with torch.no_grad():
+        for _ in range(PASSES):
+            layer.scaled_weight()
+    layer.eval()
+    values = [torch.linalg.matrix_norm(weight.flatten(1), 2).item() for weight in (layer.weight, layer.scaled_weight())]
+    assert values == pytest.approx([1, 3], rel=1e-3)
+
+
+def class_effect(name: str, normalized: bool) -> float:
+    """How much logits differ between classes of one image, relative to images of one class."""
+    torch.manual_seed(0)
+    network = build_class_network(
+        "discriminator", name, num_classes=10, image_size=16, channels=1, filters=8, conditioning="embedding"
+    )
+    initialize(network)
+    if normalized:
+        spectral_normalize(network)
+    image, label = torch.rand(20, 1, 16, 16) * 2 - 1, torch.arange(20) % 10
+    with torch.no_grad():
+        for _ in range(20):
+            network(image, label)
+        network.eval()
+        of_classes = network(image[:1].expand_as(image), label)
+        return (of_classes.std() / network(image, label.clamp(max=0)).std()).item()
+
+
+@pytest.mark.parametrize("name", CLASS_DISCRIMINATORS)
+def test_planes_of_a_class_keep_their_weight_beside_the_image(name: str) -> None:
+    assert class_effect(name, normalized=True) > class_effect(name, normalized=False) / 3
 
 
 # the kernels of i2i.networks.layers: few positions, wide kernels, torch's own

@@ -21,6 +21,7 @@ from i2i.models.cyclegan import CycleGAN
 from i2i.models.generation import generate
 from i2i.models.pix2pix import Pix2Pix
 from i2i.networks import build_generator
+from i2i.networks.spectral import spectral_normalize
 from i2i.translation import suitable_batch_size
 from i2i.translator import Translator
 from tests import tiny
@@ -99,6 +100,17 @@ def test_nothing_is_left_changed() -> None:
     assert all(torch.equal(value, weights[key]) for key, value in net.state_dict().items())
     assert [module.training for module in net.modules()] == modes and torch.equal(torch.get_rng_state(), drawn)
     assert not any("forward" in vars(module) for module in net.modules())
+
+
+def test_a_spectral_norm_is_left_where_it_was() -> None:
+    net = network("unet", "batch", 0, torch.float32)
+    spectral_normalize(net)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    first, second = (generate(net.train(), images(torch.float32), PATHS, 7) for _ in range(2))
+    assert first.equal(second)
+    assert all(value.equal(before[key]) for key, value in net.state_dict().items())
+    net(images(torch.float32))
+    assert not all(value.equal(before[key]) for key, value in net.state_dict().items() if key.endswith("_u"))
 
 
 def test_an_error_leaves_nothing_changed_either() -> None:
@@ -202,9 +214,13 @@ def test_what_cuda_graphs_overwrite_is_copied(compiled: str, monkeypatch: pytest
     monkeypatch.setattr(model, "visuals", lambda *batch, **options: {"fake_B": held})
     results = [
         translator.translate(batch),
-        translator.generate(torch.zeros(1), 0),
         translator.visuals(batch, None)["fake_B"],
     ]
+    digits = tiny.cgan()
+    generator = Translator(digits, device="cpu")
+    generator.inference.choices = Choices(compile=compiled)
+    monkeypatch.setattr(digits, "translate", lambda *batch, **options: held)
+    results.append(generator.generate(torch.zeros(1), 0))
     held += 1
     assert [result.item() for result in results] == [float(compiled == "off")] * 3
 

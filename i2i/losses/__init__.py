@@ -4,7 +4,7 @@ from .distance import DISTANCES, Distance, parse_formula
 from .features import feature_matching
 from .gan import GAN_OBJECTIVES, Objective, build_objective, keep_top
 from .pool import ReplayPool
-from .regularizers import gradient_penalty, r1_penalty
+from .regularizers import check_one_size, gradient_penalty, r1_penalty
 
 __all__ = [
     "DISTANCES",
@@ -13,6 +13,7 @@ __all__ = [
     "Objective",
     "ReplayPool",
     "build_objective",
+    "check_one_size",
     "feature_matching",
     "gradient_penalty",
     "keep_top",

@@ -24,7 +24,8 @@ class Objective(NamedTuple):
 
     `discriminator` gives the losses on real and on fake images apart, neither halved. `gradient_penalty` is the weight
     of that penalty, `weight_clip` the bound to which the discriminator's weights are clipped after each of its steps.
-    The generator of a `relativistic` objective needs the real logits too, and raises ValueError without them.
+    The generator of a `relativistic` objective needs the real logits too, and raises ValueError without them. Where
+    the discriminator judges images one by one, `boundary` is what it says of those that may be either.
     """
 
     generator: GeneratorLoss
@@ -32,6 +33,7 @@ class Objective(NamedTuple):
     gradient_penalty: float = 0.0
     weight_clip: float | None = None
     relativistic: bool = False
+    boundary: float = 0.0
 
 
 def minimax_generator(fake: Tensor, real: Tensor | None = None) -> Tensor:
@@ -124,7 +126,7 @@ def _given(real: Tensor | None) -> Tensor:
 GAN_OBJECTIVES: dict[str, Objective] = {
     "vanilla": Objective(vanilla_generator, vanilla_discriminator),
     "minimax": Objective(minimax_generator, vanilla_discriminator),
-    "lsgan": Objective(lsgan_generator, lsgan_discriminator),
+    "lsgan": Objective(lsgan_generator, lsgan_discriminator, boundary=0.5),
     "hinge": Objective(critic_generator, hinge_discriminator),
     "wgan": Objective(critic_generator, critic_discriminator, weight_clip=0.01),
     "wgangp": Objective(critic_generator, critic_discriminator, gradient_penalty=10.0),
@@ -157,7 +159,9 @@ def build_objective(name: str, label_smoothing: float = 0.0, label_smoothing_fak
     if not label_smoothing and not label_smoothing_fake:
         return objective
     smoothed = partial(WITH_TARGETS[name], real_target=1 - label_smoothing, fake_target=label_smoothing_fake)
-    return objective._replace(discriminator=smoothed)
+    middle = (1 - label_smoothing + label_smoothing_fake) / 2
+    boundary = middle if name == "lsgan" else math.log(middle / (1 - middle))
+    return objective._replace(discriminator=smoothed, boundary=boundary)
 
 
 @overload

@@ -6,6 +6,13 @@ import torch
 from torch import Tensor
 
 
+def check_one_size(what: str, real: Tensor, fake: Tensor) -> None:
+    """Raise ValueError where images (N, C, H, W) differ in size, which `what` cannot compare."""
+    if real.shape[1:] != fake.shape[1:]:
+        sizes = " and ".join(f"{images.shape[-1]}x{images.shape[-2]}" for images in (real, fake))
+        raise ValueError(f"{what} needs images of one size, not {sizes}: use --preprocess resize_and_crop")
+
+
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """Compute the mean of (|gradient| - 1)^2 between real and fake (Gulrajani et al. 2017, arXiv 1704.00028, eq. 3).
 
@@ -13,9 +20,7 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fa
     `fake`, both (N, C, H, W) and taken as constants; its norm is taken over C, H and W. Unweighted, differentiable
     with respect to the discriminator's weights. Raises ValueError for images of different sizes.
     """
-    if real.shape[1:] != fake.shape[1:]:
-        sizes = " and ".join(f"{images.shape[-1]}x{images.shape[-2]}" for images in (real, fake))
-        raise ValueError(f"a gradient penalty needs images of one size, not {sizes}: use --preprocess resize_and_crop")
+    check_one_size("a gradient penalty", real, fake)
     real, fake = real.detach(), fake.detach().to(real.dtype)
     position = torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
     gradient = _image_gradient(discriminator, torch.lerp(real, fake, position))

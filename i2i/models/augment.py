@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +115,8 @@ class DiscriminatorAugment(nn.Module):
     Args:
         channels: of the images that lie one after the other in C, such as (3, 3) for a pair of colour images.
         target: makes it adaptive: each change is then done to a sample with probability `p`, which starts at 0 and
-            follows what `observe` is told, so that the mean sign of the logits of real images comes to `target`.
+            follows what `observe` is told, so that the mean sign of the logits of real images comes to `target`. A
+            checkpoint of another run than an adaptive one leaves all that as it is.
         images_to_full: how many real images it takes `p` to get from 0 to 1.
 
     Raises:
@@ -142,6 +144,14 @@ class DiscriminatorAugment(nn.Module):
             for buffer in ("p", "sign_sum", "images", "calls"):
                 self.register_buffer(buffer, torch.zeros(()))
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        # A run goes on with `target` or without, whichever it was saved with.
+        own = {prefix + name: buffer for name, buffer in self.named_buffers()}
+        for name in [name for name in state_dict if name.startswith(prefix) and name not in own]:
+            del state_dict[name]
+        state_dict.update({name: buffer for name, buffer in own.items() if name not in state_dict})
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
     def forward(self, images: Tensor) -> Tensor:
         changed = images
         # In bf16 a warp would miss its pixels, which are computed by matrix products.
@@ -165,6 +175,7 @@ class DiscriminatorAugment(nn.Module):
     def observe(self, real_logits: Tensor) -> None:
         """Take in a discriminator's logits (N, ...) of real images; each 4th time `p` moves (ADA, section 3).
 
+        They are positive where the discriminator takes an image for real.
         More positive signs than `target` mean that the discriminator knows the real images by heart: `p` grows.
         """
         if self.target is None:

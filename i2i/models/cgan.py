@@ -2,140 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from i2i.config import check_choice, check_range, option, with_default
 from i2i.data.batch import Batch, DataSpec
 from i2i.models.base import GanModel, Phase, Player
-from i2i.models.game import AdversarialConfig, Game, named
+from i2i.models.class_config import ClassConfig
+from i2i.models.game import Game, named
 from i2i.models.generation import evaluation_mode
-from i2i.networks import (
-    CLASS_DISCRIMINATORS,
-    CLASS_GENERATORS,
-    DISCRIMINATOR_CONDITIONINGS,
-    GENERATOR_CONDITIONINGS,
-    INITIALIZATIONS,
-    MINIBATCH,
-    NORMS,
-    UPSAMPLINGS,
-    ClassDiscriminator,
-    ClassGenerator,
-    build_class_network,
-    initialize,
-)
-from i2i.networks.spectral import spectral_normalize
-from i2i.networks.stylegan import STYLES
 
 SHOWN_CLASSES, SHOWN_IMAGES = 16, 8
-INITIALIZED = {"resnet": ("xavier", 1.0), "biggan": ("orthogonal", 1.0)}  # as their papers do; the others: normal
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassConfig(AdversarialConfig):
-    """The class-conditional GAN's options; None stands for what suits the network."""
-
-    generator: str = option("dcgan", "generator", choices=tuple(CLASS_GENERATORS), aliases=("--netG",))
-    generator_filters: int = option(64, "width of the generator", aliases=("--ngf",))
-    discriminator: str | None = option(
-        None, "discriminator (default: the generator's)", choices=tuple(CLASS_DISCRIMINATORS), aliases=("--netD",)
-    )
-    discriminator_filters: int = option(64, "width of the discriminator", aliases=("--ndf",))
-    noise_dim: int = option(100, "length of the noise vector")
-    unconditional: bool = option(False, "leave the classes out of both networks")
-    conditioning: str | None = option(
-        None, "how the class enters the generator (default: what suits it)", choices=GENERATOR_CONDITIONINGS
-    )
-    conditioning_D: str | None = option(
-        None, "and the discriminator (default: what suits it)", choices=DISCRIMINATOR_CONDITIONINGS
-    )
-    lambda_class: float = option(1.0, "weight of the classifier's loss under --conditioning_D acgan")
-    norm: str | None = option(None, "normalisation in an mlp or dcgan generator (default: batch)", choices=tuple(NORMS))
-    norm_D: str | None = option(
-        None,
-        "the discriminator's (default: batch in a dcgan, but none under spectral norm or a gradient penalty)",
-        choices=tuple(NORMS),
-    )
-    upsample: str | None = option(None, "how a dcgan generator enlarges (default: deconv)", choices=tuple(UPSAMPLINGS))
-    minibatch: str | None = option(
-        None, "what tells the discriminator how images of a batch differ", choices=tuple(MINIBATCH)
-    )
-    style: str | None = option(
-        None, "how a stylegan generator is styled (default: modulation, as in StyleGAN2)", choices=tuple(STYLES)
-    )
-    mapping_layers: int | None = option(None, "layers of a stylegan generator's mapping network (default: 8)")
-    style_mixing: float | None = option(None, "share of a stylegan generator's images of two styles (default: 0.9)")
-    gan_mode: str = with_default(AdversarialConfig, "gan_mode", "vanilla")
-    init_type: str | None = option(
-        None, "initialisation of the weights (default: what suits the network)", choices=tuple(INITIALIZATIONS)
-    )
-    init_gain: float | None = option(None, "scale of the initialisation (default: 0.02 for normal, else 1)")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("generator", self.generator, tuple(CLASS_GENERATORS))
-        for name in ("generator_filters", "discriminator_filters", "noise_dim", "mapping_layers"):
-            check_range(name, getattr(self, name), 1)
-        check_range("lambda_class", self.lambda_class, 0)
-        check_range("style_mixing", self.style_mixing, 0, 1)
-
-    @property
-    def chosen_discriminator(self) -> str:
-        """The discriminator's name."""
-        return self.discriminator or self.generator
-
-    @property
-    def discriminator_norm(self) -> str | None:
-        """`norm_D`, or what suits: a gradient penalty is one for every image, and BatchNorm ties them together."""
-        untied = self.penalises_gradients or self.spectral_norm != "none"
-        return self.norm_D or ("none" if untied and self.chosen_discriminator == "dcgan" else None)
-
-    def build_networks(
-        self, num_classes: int, image_size: int, channels: int
-    ) -> tuple[ClassGenerator, ClassDiscriminator]:
-        """A fresh generator and a fresh discriminator of squares; 0 classes: unconditional.
-
-        Raises:
-            ValueError: for an option that a network does not take.
-        """
-        common: dict[str, Any] = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
-        generator = build_class_network(
-            "generator",
-            self.generator,
-            **common,
-            noise_dim=self.noise_dim,
-            filters=self.generator_filters,
-            norm=self.norm,
-            conditioning=self.conditioning,
-            upsample=self.upsample,
-            style=self.style,
-            mapping_layers=self.mapping_layers,
-            style_mixing=self.style_mixing,
-        )
-        discriminator = build_class_network(
-            "discriminator",
-            self.chosen_discriminator,
-            **common,
-            filters=self.discriminator_filters,
-            norm=self.discriminator_norm,
-            conditioning=self.conditioning_D,
-            minibatch=self.minibatch,
-        )
-        self._prepare(generator, self.generator, self.spectral_norm == "both")
-        self._prepare(discriminator, self.chosen_discriminator, self.spectral_norm != "none")
-        return generator, discriminator
-
-    def _prepare(self, network: nn.Module, name: str, normalized: bool) -> None:
-        suits, gain = INITIALIZED.get(name, ("normal", 0.02))
-        if self.init_type is not None:
-            suits, gain = self.init_type, 0.02 if self.init_type == "normal" else 1.0
-        initialize(network, suits, gain if self.init_gain is None else self.init_gain)
-        if normalized:
-            spectral_normalize(network)
 
 
 class CGAN(GanModel):
@@ -161,8 +40,9 @@ class CGAN(GanModel):
             raise ValueError("a class-conditional model needs labelled images: use --dataset_mode classes")
         self.num_classes = 0 if config.unconditional else len(spec.classes)
         self.generator, self.discriminator = config.build_networks(self.num_classes, width, spec.out_channels)
+        weight = 1.0 if config.lambda_class is None else config.lambda_class
         auxiliary = config.conditioning_D == "acgan" and self.num_classes > 0
-        self.game = Game(config, (spec.out_channels,), lambda_class=config.lambda_class if auxiliary else 0.0)
+        self.game = Game(config, (spec.out_channels,), lambda_class=weight if auxiliary else 0.0)
         self.players = {
             "discriminator": Player((self.discriminator,)),
             "generator": Player((self.generator,), ema=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +14,18 @@ from i2i.config import check_choice, check_range, option
 from i2i.losses import (
     GAN_OBJECTIVES,
     build_objective,
+    check_one_size,
     feature_matching,
     gradient_penalty,
     keep_top,
     r1_penalty,
 )
-from i2i.models.augment import AUGMENTATIONS, DiscriminatorAugment
+from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS, DiscriminatorAugment
 from i2i.networks.blocks import Judged
+from i2i.networks.class_conditional import layers_of
 
 SPECTRAL = ("none", "D", "both")
-ADAPTIVE_POLICY = ("flip", "rotate90", "translation", "scale", "rotation", "color")  # Karras et al. 2020, 2006.06676
+WITH_BOUNDARY = ("vanilla", "minimax", "lsgan", "hinge")  # the others only say how real an image is beside others
 
 
 class Judge(Protocol):
@@ -36,6 +38,7 @@ class Judge(Protocol):
 class AdversarialConfig:
     """Options that every GAN has."""
 
+    adaptive_policy: ClassVar[tuple[str, ...]] = ADAPTIVE_POLICY
     gan_mode: str = option("lsgan", "GAN objective", choices=tuple(GAN_OBJECTIVES))
     d_steps: int = option(1, "steps of the discriminators for each of the generator, on fresh batches")
     spectral_norm: str = option(
@@ -49,13 +52,18 @@ class AdversarialConfig:
     instance_noise: float = option(0.0, "standard deviation of noise on all that the discriminators see")
     instance_noise_steps: int | None = option(None, "steps over which that noise fades away (default: it stays)")
     lambda_feature: float = option(0.0, "weight of feature matching in the generator's loss")
-    top_k: float = option(1.0, "share of the generated images, the best judged, that the generator learns from")
+    top_k: float = option(
+        1.0,
+        "share of the generated images (for a PatchGAN: of their patches) that the adversarial loss takes, the best",
+    )
     top_k_steps: int = option(0, "steps over which that share comes down from 1")
     diffaugment: tuple[str, ...] | None = option(
         None, "differentiable augmentation of what the discriminators see", choices=tuple(AUGMENTATIONS)
     )
     ada: float | None = option(
-        None, "adapt how often that happens to this mean sign of the logits of real images, such as 0.6"
+        None,
+        "adapt how often that happens to this mean sign of the logits of real images, such as 0.6; without "
+        f"--diffaugment it is {', '.join(ADAPTIVE_POLICY)}, but translation, scale, color under --model cgan",
     )
 
     def __post_init__(self) -> None:
@@ -67,7 +75,15 @@ class AdversarialConfig:
             check_range(name, getattr(self, name), 0)
         check_range("top_k", self.top_k, 1e-6, 1)
         check_range("ada", self.ada, -1, 1)
-        build_objective(self.gan_mode, self.label_smoothing, self.label_smoothing_fake)
+        objective = build_objective(self.gan_mode, self.label_smoothing, self.label_smoothing_fake)
+        if self.ada is not None and self.gan_mode not in WITH_BOUNDARY:
+            choices = ", ".join(WITH_BOUNDARY)
+            raise ValueError(f"--ada {self.ada:g}: the sign of --gan_mode {self.gan_mode} says nothing, use {choices}")
+        if objective.weight_clip is not None and self.spectral_norm != "none":
+            raise ValueError(
+                f"--gan_mode {self.gan_mode} clips weights, which --spectral_norm {self.spectral_norm} scales anew: "
+                "use --gan_mode hinge or wgangp"
+            )
 
     @property
     def gradient_penalty(self) -> float:
@@ -94,7 +110,7 @@ class Game(nn.Module):
         super().__init__()
         self.config, self.paired, self.lambda_class = config, paired, lambda_class
         self.objective = build_objective(config.gan_mode, config.label_smoothing, config.label_smoothing_fake)
-        policy = config.diffaugment or (ADAPTIVE_POLICY if config.ada is not None else ())
+        policy = config.diffaugment or (config.adaptive_policy if config.ada is not None else ())
         self.augment = DiscriminatorAugment(policy, channels, config.ada)
 
     def seen(self, images: Tensor, step: int) -> Tensor:
@@ -110,12 +126,17 @@ class Game(nn.Module):
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The discriminator's loss on real and on (detached) fake images, neither halved, and further terms by name.
 
-        Penalties are taken where the discriminator looks: at the images as it sees them.
+        Penalties are taken where the discriminator looks: at the images as it sees them. A classifier inside it learns
+        from the real images alone, as is common; in Odena et al. 2017 (arXiv 1610.09585, eq. 3) from all.
+
+        Raises:
+            ValueError: where images of different sizes cannot be compared.
         """
         config = self.config
+        self._check_sizes(real, fake)
         fake, real = self.seen(fake.detach(), step), self.seen(real, step)
         on_fake, on_real = self._judged(judge, fake), self._judged(judge, real)
-        self.augment.observe(on_real.logits)
+        self.augment.observe(on_real.logits - self.objective.boundary)
         terms = self._class_loss(on_real, labels)
         if config.gradient_penalty:
             terms["gp"] = config.gradient_penalty * gradient_penalty(judge, real, fake)
@@ -127,17 +148,28 @@ class Game(nn.Module):
     def generator(
         self, judge: Judge, fake: Tensor, real: Tensor, step: int, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The generator's loss "GAN" and further terms by name; `real` images are only looked at where needed."""
+        """The generator's loss "GAN" and further terms by name; `real` images are only looked at where needed.
+
+        Raises:
+            ValueError: where images of different sizes cannot be compared.
+        """
         config = self.config
-        on_fake, on_real = self._judged(judge, self.seen(fake, step)), None
-        if self.objective.relativistic or config.lambda_feature:
-            with torch.no_grad():
-                on_real = self._judged(judge, self.seen(real, step))
+        self._check_sizes(real, fake)
+        seen = self.seen(fake, step)
+        on_fake, on_real = self._judged(judge, seen), None
+        # Images that belong together are compared as they are, as each would be changed in a way of its own.
+        apart = self.paired and seen is not fake
+        if self.objective.relativistic or (config.lambda_feature and not apart):
+            on_real = self._judged_real(judge, self.seen(real, step))
         real_logits = on_real.logits if on_real is not None and self.objective.relativistic else None
         kept = keep_top(on_fake.logits, self._kept_share(step), real_logits)
         losses = {"GAN": self.objective.generator(*(kept if isinstance(kept, tuple) else (kept, None)))}
-        if config.lambda_feature and on_real is not None:
-            distance = feature_matching(on_fake.features, on_real.features, self.paired)
+        if config.lambda_feature:
+            if apart or on_real is None:
+                matched, target = self._judged(judge, fake), self._judged_real(judge, real)
+            else:
+                matched, target = on_fake, on_real
+            distance = feature_matching(matched.features, target.features, self.paired)
             losses["feature"] = config.lambda_feature * distance
         return losses | self._class_loss(on_fake, labels)
 
@@ -145,13 +177,29 @@ class Game(nn.Module):
         """What the objective asks of the weights after an update: WGAN clips them."""
         limit = self.objective.weight_clip
         if limit is not None:
+            layers = [layer for discriminator in discriminators for layer in layers_of(discriminator)]
+            weights: list[Tensor] = [weight for layer in layers for weight in layer.parameters(recurse=False)]
             with torch.no_grad():
-                torch._foreach_clamp_min_([p for d in discriminators for p in d.parameters()], -limit)
-                torch._foreach_clamp_max_([p for d in discriminators for p in d.parameters()], limit)
+                torch._foreach_clamp_min_(weights, -limit)
+                torch._foreach_clamp_max_(weights, limit)
 
     def _judged(self, judge: Judge, images: Tensor) -> Judged:
         wanted = self.config.lambda_feature > 0 or self.lambda_class > 0
         return judge(images, features=True) if wanted else Judged(judge(images))
+
+    @torch.no_grad()
+    def _judged_real(self, judge: Judge, real: Tensor) -> Judged:
+        return self._judged(judge, real)
+
+    def _check_sizes(self, real: Tensor, fake: Tensor) -> None:
+        config = self.config
+        compares = {
+            "--gan_mode relativistic": config.gan_mode == "relativistic",
+            "--top_k": self.objective.relativistic and config.top_k < 1,
+            "--lambda_feature": config.lambda_feature > 0,
+        }
+        for flag in (flag for flag, given in compares.items() if given):
+            check_one_size(flag, real, fake)
 
     def _class_loss(self, judged: Judged, labels: Tensor | None) -> dict[str, Tensor]:
         if judged.class_logits is None or labels is None:

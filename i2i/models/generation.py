@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from i2i.networks.kernels import is_channels_last
 from i2i.random_state import isolated
@@ -37,7 +38,9 @@ def image_statistics(module: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
         torch.manual_seed(seeds[0])  # for whatever else may draw
         module.train()
         for layer in module.modules():
-            if isinstance(layer, nn.Dropout):
+            if isinstance(layer, ParametrizationList):
+                layer.eval()  # no power iteration of a spectral norm
+            elif isinstance(layer, nn.Dropout):
                 replaced.enter_context(_forward(layer, partial(_dropout, layer.p, generators)))
             elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 replaced.enter_context(_forward(layer, partial(_normalised_by_image, layer)))

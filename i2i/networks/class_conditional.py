@@ -63,6 +63,23 @@ class ClassEmbedding(nn.Module):
         return vector * (vector.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
+class ClassPlanes(ClassEmbedding):
+    """Learn an image (1, size, size) for each class; its mean square is always 1, about that of those beside it."""
+
+    def __init__(self, num_classes: int, size: int) -> None:
+        super().__init__(num_classes, size**2)
+        self.size = size
+
+    def forward(self, weights: Tensor) -> Tensor:
+        return super().forward(weights).view(-1, 1, self.size, self.size)
+
+
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    """List a network's modules but for ClassPlanes, which are an input: what bounds weights leaves them alone."""
+    inputs = {inner for module in network.modules() if isinstance(module, ClassPlanes) for inner in module.modules()}
+    return [module for module in network.modules() if module not in inputs]
+
+
 class ConditionalBatchNorm(nn.Module):
     """Batch norm whose scale and shift are linear in a condition (N, condition_dim), such as a one-hot class.
 
@@ -174,7 +191,7 @@ class ClassDiscriminator(nn.Module):
         self.conditioning = conditioning if num_classes else "none"
         self._minibatch_name = minibatch
         self.in_channels = channels + {"concat": num_classes, "embedding": 1}.get(self.conditioning, 0)
-        self.planes = nn.Embedding(num_classes, image_size**2) if self.conditioning == "embedding" else nn.Identity()
+        self.planes = ClassPlanes(num_classes, image_size) if self.conditioning == "embedding" else nn.Identity()
 
     def add_head(self, channels: int, size: int = 1) -> None:
         """Add what follows a trunk that gives (N, channels, size, size), or (N, channels)."""
@@ -206,9 +223,9 @@ class ClassDiscriminator(nn.Module):
         if self.conditioning not in ("concat", "embedding"):
             return image
         assert label is not None
+        weights = class_weights(label, self.num_classes, image.dtype)
         if self.conditioning == "embedding":
-            planes = self.planes(label).view(len(image), 1, *image.shape[-2:])
+            planes = self.planes(weights)
         else:
-            one_hot = class_weights(label, self.num_classes, image.dtype)
-            planes = one_hot[:, :, None, None].expand(-1, -1, *image.shape[-2:])
+            planes = weights[:, :, None, None].expand(-1, -1, *image.shape[-2:])
         return torch.cat([image, planes.to(image.dtype)], dim=1)

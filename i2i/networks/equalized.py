@@ -27,6 +27,7 @@ class EqualizedLinear(nn.Module):
         super().__init__()
         self.weight = _unit_normal(out_features, in_features, std=1 / lr_multiplier)
         self.bias = nn.Parameter(torch.full((out_features,), bias / lr_multiplier))
+        self.gain = gain
         self.scale = gain * lr_multiplier / math.sqrt(in_features)
         self.lr_multiplier = lr_multiplier
 
@@ -54,6 +55,7 @@ class EqualizedConv2d(nn.Module):
         super().__init__()
         self.weight = _unit_normal(out_channels, in_channels, kernel_size, kernel_size)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.gain = gain
         self.scale = gain / math.sqrt(in_channels * kernel_size**2)
         self.stride, self.padding = stride, padding
 
@@ -71,7 +73,8 @@ class EqualizedEmbedding(nn.Module):
     def __init__(self, count: int, dim: int) -> None:
         super().__init__()
         self.weight = _unit_normal(count, dim)
-        self.scale = 1 / math.sqrt(dim)
+        self.gain = 1.0
+        self.scale = self.gain / math.sqrt(dim)
 
     def forward(self, index: Tensor) -> Tensor:
         return F.embedding(index, self.weight) * self.scale

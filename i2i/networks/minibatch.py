@@ -10,7 +10,7 @@ class MinibatchStdDev(nn.Module):
     """Append the standard deviation over groups of a batch, averaged over all features, as one more channel.
 
     Takes (N, C) or (N, C, H, W) and gives one channel more (Karras et al. 2018, arXiv 1710.10196, section 3). Groups
-    have as many images as divide N, `group_size` at the most.
+    have as many images as divide N: `group_size` at the most, but more where else there would be 1 in each.
     """
 
     def __init__(self, group_size: int = 4) -> None:
@@ -18,7 +18,8 @@ class MinibatchStdDev(nn.Module):
         self.group_size = group_size
 
     def forward(self, x: Tensor) -> Tensor:
-        group = max(size for size in range(1, self.group_size + 1) if len(x) % size == 0)
+        divisors = [size for size in range(2, len(x) + 1) if len(x) % size == 0] or [1]
+        group = max((size for size in divisors if size <= self.group_size), default=divisors[0])
         groups = _exact(x).unflatten(0, (group, -1))
         spread = (groups.var(dim=0, correction=0) + 1e-8).sqrt().flatten(1).mean(dim=1)
         plane = spread.repeat(group).view(len(x), *[1] * (x.dim() - 1)).expand(-1, 1, *x.shape[2:])
@@ -39,7 +40,8 @@ class MinibatchDiscrimination(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
-        rows = _exact(self.project(x)).unflatten(1, self.shape)
+        with torch.autocast(x.device.type, enabled=False):
+            rows = self.project(_exact(x)).unflatten(1, self.shape)
         distance = (rows[:, None] - rows[None]).abs().sum(dim=3)  # (N, N, kernels)
         closeness = (-distance).exp().sum(dim=1) - 1  # but not to itself
         return torch.cat([x, closeness.to(x.dtype)], dim=1)

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
+from .class_conditional import layers_of
 from .equalized import EqualizedConv2d, EqualizedEmbedding, EqualizedLinear
 
 NORMALIZED = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
@@ -16,13 +17,13 @@ def spectral_normalize(network: nn.Module) -> None:
     For that a weight is a matrix of one row for each output channel (or embedding). The value is followed by one power
     iteration each time a weight is read in training mode. From here on `layer.weight` is computed, and can be read but
     not written: call this after `initialize`. Layers that are normalised already stay as they are; those with an
-    equalised learning rate keep that, while the norm takes the place of their scale.
+    equalised learning rate keep that and their gain, while the norm takes the place of their scale.
     """
-    for module in list(network.modules()):
+    for module in layers_of(network):
         if isinstance(module, NORMALIZED + EQUALIZED) and not is_parametrized(module, "weight"):
             spectral_norm(module)
             if isinstance(module, EQUALIZED):
-                module.scale = 1.0
+                module.scale = module.gain
 
 
 def fold_spectral_norm(network: nn.Module) -> None:

@@ -58,10 +58,11 @@ class ModulatedConv2d(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         style = self.affine(w)
-        x = self.conv(x * style[:, :, None, None])
+        weight = self.conv.scaled_weight()
+        x = F.conv2d(x * style[:, :, None, None], weight, padding=self.conv.padding)
         if not self.demodulate:
             return x
-        squares = self.conv.scaled_weight().square().sum(dim=(2, 3))
+        squares = weight.square().sum(dim=(2, 3))
         norm = (style.square() @ squares.T + 1e-8).rsqrt()
         return x * (norm * RECTIFIER_GAIN)[:, :, None, None]
 

@@ -33,8 +33,8 @@ class StyleGANGenerator(ClassGenerator):
     `style` is "modulation" of weights, with images summed over all sizes, or "adain", and one image of the last map.
     `mapping_layers` map the noise, normalised, beside the class to w. In training two w share an image with probability
     `style_mixing`, the second from a random layer on. `filters` are the channels at the full size, doubled at each
-    halving up to 512. Other than in the papers a tanh keeps images in [-1, 1]. Raises ValueError for an unknown `style`
-    or `conditioning`.
+    halving up to 512. Other than in the papers a tanh keeps images in [-1, 1], and the path length is not regularised.
+    Raises ValueError for an unknown `style` or `conditioning`.
     """
 
     conditionings: ClassVar[tuple[str, ...]] = ("concat", "embedding")
@@ -154,7 +154,8 @@ class StyleGANDiscriminator(ClassDiscriminator):
 
     `minibatch` "stddev" stands before the last convolution, as in the paper; the other layers take the vector after it.
     `filters` are the channels at the full size, doubled at each halving up to 512. Head and class embedding have an
-    equalised learning rate as well. Raises ValueError for an unknown `conditioning` or `minibatch`.
+    equalised learning rate as well. The class's vector is looked up, where arXiv 2006.06676 has a mapping network make
+    it. Raises ValueError for an unknown `conditioning` or `minibatch`.
     """
 
     def __init__(
