@@ -2,13 +2,15 @@
 
 train.py trains each preset in a process of its own, with a checkpoint after every epoch. When all are trained,
 i2i.evaluation.digits judges every checkpoint quickly and the last one thoroughly, and test.py draws a grid. What was
-measured of a run is a file of JSON; with that it is neither trained nor judged again. Minutes are those from the first
+measured of a run is a file of JSON; with that it is neither trained nor judged again, unless the numbers of images that
+judge it are others; for other training it is refused. Minutes are those from the first
 step to the end of an epoch, without the start of the program.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +26,8 @@ import digits_report
 from turns import positive, say
 
 ROOT = Path(__file__).resolve().parents[1]
-PRESETS = sorted(path.stem.removeprefix("digits_") for path in (ROOT / "options" / "presets").glob("digits_*.yaml"))
+FOLDER = ROOT / "options" / "presets"
+PRESETS = sorted(path.stem.removeprefix("digits_") for path in FOLDER.glob("digits_*.yaml"))
 EVERY_EPOCH = ("--save_epoch_freq", 1, "--keep_checkpoints", 10**6, "--save_latest_freq", 10**12)
 
 
@@ -74,14 +77,31 @@ class Run(NamedTuple):
             raise SystemExit(f"digits.py: error: {self.name}: {last} (all of it: {self.log})")
 
 
+def training(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a run learns from and with."""
+    preset = hashlib.sha256((FOLDER / f"digits_{run.preset}.yaml").read_bytes()).hexdigest()
+    dataroot = str(arguments.dataroot.resolve())
+    return {"overrides": arguments.overrides, "dataroot": dataroot, "preset_sha256": preset}
+
+
+def judging(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How many images judge a run."""
+    return {"samples": arguments.samples, "curve_samples": arguments.curve_samples}
+
+
+def differing(row: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """In what a row was made otherwise; what it does not tell counts as equal."""
+    return [name for name, value in wanted.items() if row.get(name, value) != value]
+
+
 def train(run: Run, arguments: argparse.Namespace) -> None:
     """Train a run from its start, and measure that."""
     say(f"{run.name}: training")
+    settings = training(run, arguments) | {name: getattr(arguments, name) for name in ("threads", "jobs", "device")}
     run.row.unlink(missing_ok=True)
     place = ("--name", run.name, "--checkpoints_dir", run.folder.parent, "--overwrite", "--seed", run.seed)
     where = ("--dataroot", arguments.dataroot, "--device", arguments.device)
     run.call(ROOT / "train.py", "--options", f"digits_{run.preset}", *place, *where, *EVERY_EPOCH, *arguments.overrides)
-    settings = {name: getattr(arguments, name) for name in ("overrides", "threads", "jobs", "device")}
     run.add(preset=run.preset, seed=run.seed, **settings, **trained(run.folder))
 
 
@@ -112,7 +132,8 @@ def judge(run: Run, arguments: argparse.Namespace) -> None:
     grid = ("--name", run.name, "--checkpoints_dir", run.folder.parent, "--num_per_class", 10, *where)
     run.call(ROOT / "test.py", *grid)
     shutil.copyfile(pictures / run.name / "test_latest" / "grid.png", run.out / f"{run.name}.png")
-    run.add(**{path.stem.removeprefix(f"{run.name}_"): json.loads(path.read_text()) for path in (curve, final)})
+    found = {path.stem.removeprefix(f"{run.name}_"): json.loads(path.read_text()) for path in (curve, final)}
+    run.add(**judging(arguments), **found)
 
 
 def each(work: Callable[[Run, argparse.Namespace], None], runs: Sequence[Run], arguments: argparse.Namespace) -> None:
@@ -158,20 +179,34 @@ def measured(runs: Sequence[Run], arguments: argparse.Namespace) -> list[dict[st
     """Train and judge what has not been, and give what was measured of each.
 
     Raises:
-        SystemExit: if a run of other --overrides is there, or there is none and none is to be trained.
+        SystemExit: if a run that was trained otherwise is there, or there is none and none is to be trained.
     """
     if not arguments.judge_only:
         missing = [run for run in runs if arguments.overwrite or not run.read()]
         for run in runs:
-            if run not in missing and (overrides := run.read()["overrides"]) != arguments.overrides:
+            if run not in missing and (names := differing(run.read(), training(run, arguments))):
+                what = ", ".join(f"{name} {run.read()[name]}" for name in names)
                 way_out = "--overwrite it, or give another --out"
-                raise SystemExit(f"digits.py: error: {run.row} is of the --overrides {overrides}; {way_out}")
+                raise SystemExit(f"digits.py: error: {run.row} was trained with the {what}; {way_out}")
         each(train, missing, arguments)
     runs = [run for run in runs if run.read()]
     if not runs:
         raise SystemExit(f"digits.py: error: --judge_only: nothing has been trained in {arguments.out}")
-    each(judge, [run for run in runs if arguments.judge_only or "final" not in run.read()], arguments)
+    each(judge, [run for run in runs if arguments.judge_only or not is_judged(run.read(), arguments)], arguments)
     return [run.read() for run in runs]
+
+
+def is_judged(row: dict[str, Any], arguments: argparse.Namespace) -> bool:
+    """Whether a run has been judged as it is to be."""
+    return "final" in row and not differing(row, judging(arguments))
+
+
+def best(rows: Sequence[dict[str, Any]]) -> str:
+    """The preset of the best GAN-train accuracy. Raises SystemExit if no run has one: none is class-conditional."""
+    scores = {digits_report.gan_train(row["final"]).get("generated", 0): row["preset"] for row in rows}
+    if not any(scores):
+        raise SystemExit("digits.py: error: --best_seeds: no run has a GAN-train accuracy, all are unconditional")
+    return scores[max(scores)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -182,11 +217,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = [Run(preset, seed, arguments.out) for preset, seed in product(arguments.presets, arguments.seeds)]
     rows = measured(runs, arguments)
     if arguments.best_seeds:
-        best = max(rows, key=lambda row: row["final"]["gan_train"]["accuracy"]["generated"])["preset"]
-        more = {Run(best, seed, arguments.out) for seed in range(arguments.best_seeds)}.difference(runs)
+        preset = best(rows)
+        more = {Run(preset, seed, arguments.out) for seed in range(arguments.best_seeds)}.difference(runs)
         rows += measured(sorted(more), arguments) if more else []
     digits_report.plot(rows, arguments.out / "curve.png")
-    table = digits_report.table(rows)
+    table = f"{digits_report.table(rows)}\n\n{digits_report.conditions(rows)}"
     (arguments.out / "table.md").write_text(table + "\n", encoding="utf-8")
     say(table)
 

@@ -65,6 +65,18 @@ def seed_everything(seed: int, deterministic: bool = False) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
+def find_run(run: str, checkpoints_dir: str) -> Path:
+    """The folder of a run: `run` itself where it holds a checkpoint, else the one of that name in `checkpoints_dir`.
+
+    Raises:
+        ValueError: for a file.
+    """
+    path = Path(run)
+    if path.is_file():
+        raise ValueError(f"{run} is a file: give the run's folder, and say by --epoch which of its checkpoints")
+    return path.resolve() if any(path.glob("*.pt")) else Path(checkpoints_dir) / run
+
+
 def checkpoint_path(folder: Path, epoch: str) -> Path:
     """`latest.pt` or `epoch_<N>.pt` in a run's folder.
 

@@ -181,7 +181,7 @@ class TestOptions(BaseOptions):
         what = Path(self.test.input).resolve().name.replace(".", "_") if self.test.input else self.data.phase
         which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
         backwards = f"_{self.data.direction}" if self.opposite else ""
-        return Path(self.test.results_dir) / self.run.name / f"{what}_{which}{backwards}"
+        return Path(self.test.results_dir) / self.run.name / f"{what}_{which}{backwards}{self.test.suffix}"
 
 
 def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -137,6 +138,9 @@ def test_the_nearest_image_and_its_exact_distance() -> None:
     distances, rows = nearest(images, training)
     assert rows.tolist() == [*range(699, -1, -1), 3]
     assert not distances[:700].any()
+    features = torch.randn(300, 16, generator=torch.Generator().manual_seed(0)) + 100
+    distances_of_features, rows = nearest(features[[7, 5]] + torch.tensor([[0.0], [0.5]]), features)
+    assert distances_of_features.tolist() == pytest.approx([0, 2], abs=1e-4) and rows[0] == 7
     assert distances[700].item() == pytest.approx(1 / 255, rel=1e-4)
 
 
@@ -298,6 +302,7 @@ def test_real_images_for_testing_are_as_good_as_themselves(
         pair = getattr(report, name)
         assert pair.generated == pytest.approx(pair.real, rel=1e-5), name
     assert report.fid.real > 0
+    assert report.nearest_feature_share.generated == report.nearest_feature_share.real
 
 
 def test_copies_are_found_out(run: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,6 +312,8 @@ def test_copies_are_found_out(run: Path, reference: Reference, monkeypatch: pyte
     report = evaluation.judge(run, reference, samples=36, gan_train_samples=0, device="cpu")
     assert report.nearest_distance.generated == 0 and report.nearest_distance.real > 0.1
     assert report.nearest_share.generated == 1 and report.nearest_share.real < 0.05
+    assert report.nearest_feature_distance.generated == 0 < report.nearest_feature_distance.real
+    assert report.nearest_feature_share.generated == 1 and report.nearest_feature_share.real < 0.05
 
 
 def test_a_collapsed_generator_is_found_out(run: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +340,7 @@ def test_the_pairs_that_are_shown_are_the_closest_of_each_class() -> None:
     distances = torch.tensor([0.1, 0.2, 0.3, 5.0, 4.0, 6.0])
     assert closest_pairs(distances, torch.tensor([0, 0, 0, 1, 1, 1])).tolist() == [0, 1, 2, 4, 3, 5]
     many = torch.arange(40).flip(0)
-    assert closest_pairs(many.float(), torch.arange(40) % 20).tolist() == list(range(20, 32))
+    assert closest_pairs(many.float(), torch.arange(40) % 20).tolist() == list(range(39, 27, -1))
 
 
 def test_an_unconditional_run_is_asked_for_no_class(tmp_path: Path, reference: Reference, monkeypatch) -> None:
@@ -344,6 +351,9 @@ def test_an_unconditional_run_is_asked_for_no_class(tmp_path: Path, reference: R
     assert report.predicted == ((20, 10, 0),)
     assert report.entropy == pytest.approx(-(math.log(1 / 3) / 3 + 2 * math.log(2 / 3) / 3))
     assert "classes seen: left 20, right 10, top 0; entropy 0.637 nats of at most 1.099" in report.text()
+    assert "diversity (30 images)" in report.text() and "within a class" not in report.text()
+    collapsed = dataclasses.replace(report, predicted=((30, 0, 0),))
+    assert "entropy 0.000 nats" in collapsed.text()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"classes.png", "nearest.png"}
 
 
@@ -362,7 +372,7 @@ def test_the_command_judges_a_checkpoint_and_all_of_them(
     common += ["--results_dir", tmp_path, "--json", tmp_path / "copy.json"]
     assert command(monkeypatch, run, *common, "--no-gan_train", "--truncation", 1.5) == 0
     assert "truncation 1.5" in capsys.readouterr().out
-    folder = tmp_path / "tiny" / "digits_latest"
+    folder = tmp_path / "tiny" / "digits_latest_truncation1.5"
     assert {path.name for path in folder.iterdir()} == {"report.json", "confusion.png", "nearest.png"}
     values = json.loads((folder / "report.json").read_text())
     assert values == json.loads((tmp_path / "copy.json").read_text())
@@ -399,6 +409,8 @@ def test_what_a_user_got_wrong_is_said_in_one_line(
         ([translation, *here], "is a pix2pix"),
         ([large, *here, "--epoch", "all"], "has kept no epoch_N.pt"),
         ([run, *here, "--samples", "11"], "--samples 11: must be at least 12"),
+        ([run, *here, "--gan_train_samples", "11"], "--gan_train_samples 11: must be at least 12"),
+        ([run / "latest.pt", *here], "latest.pt is a file: give the run's folder"),
         ([run, *here, "--truncation", "-1"], "--truncation -1: must be at least 0"),
         ([run, *here, "--json", tmp_path / "no" / "x.json"], "x.json: there is no such folder"),
         ([run, *here, "--sample", "11"], "did you mean --samples?"),
@@ -409,6 +421,21 @@ def test_what_a_user_got_wrong_is_said_in_one_line(
             command(monkeypatch, *words)
         error = capsys.readouterr().err.strip().splitlines()
         assert stop.value.code == 2 and message in error[-1], (words, error)
+
+
+def test_too_few_images_are_refused_before_anything_is_done(
+    run: Path, root: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("something was trained or drawn")
+
+    monkeypatch.setattr(classifier_file, "train_classifier", never)
+    generate(monkeypatch, never)
+    for numbers, message in (({"samples": 11}, "--samples 11"), ({"gan_train_samples": 1}, "--gan_train_samples 1")):
+        with pytest.raises(ValueError, match=f"{message}: must be at least 12"):
+            evaluation.judge(run, reference, device="cpu", **numbers)
+        with pytest.raises(ValueError, match=f"{message}: must be at least 12"):
+            digits.report(run, digits.DigitsConfig(dataroot=str(root), **numbers))
 
 
 def test_a_reference_for_other_sizes_is_refused(run: Path, root: Path, tmp_path: Path) -> None:

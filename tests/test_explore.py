@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -307,6 +308,10 @@ def test_a_table_names_images_and_values(runs: Path, tmp_path: Path, monkeypatch
     table.write_text("class,seed,value\nx,1,0.5\nw,1,0.5\n")
     with pytest.raises(ValueError, match="boldness.csv, line 3: 'w' is none of"):
         read_table(source, table)
+    for value in ("nan", "inf", "-inf", "much"):
+        table.write_text(f"class,seed,value\nx,1,0.5\nx,2,0.5\nx,3,{value}\n")
+        with pytest.raises(ValueError, match=f"boldness.csv, line 4: .*'{value}'"):
+            read_table(source, table)
     table.write_text("class,seed\nx,1\n")
     with pytest.raises(ValueError, match="columns class, seed, value"):
         read_table(source, table)
@@ -329,9 +334,21 @@ def test_a_data_set_of_generated_images_is_read_back(runs: Path, tmp_path: Path,
     assert manifest["checkpoint"] == str((runs / "dcgan" / "latest.pt").resolve()) and len(manifest["sha256"]) == 64
 
 
-def test_a_run_is_a_folder_or_a_name(runs: Path, tmp_path: Path, monkeypatch) -> None:
+def test_results_have_the_name_of_the_run_and_the_method(runs: Path, tmp_path: Path, monkeypatch) -> None:
+    shutil.copytree(runs / "dcgan", tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    explore(monkeypatch, "directions", ".", "--count", 1, "--samples", 60)
+    explore(monkeypatch, "directions", ".", "--method", "fitted", "--attribute", "ink", "--samples", 60)
+    folder = tmp_path / "mine" / "results" / "mine"
+    assert {path.name for path in folder.iterdir()} == {"directions_sefa", "directions_fitted"}
+
+
+def test_a_run_is_a_folder_or_a_name(runs: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     words = ["--checkpoints_dir", runs, "--out", tmp_path / "set", "--num_per_class", 2]
+    (tmp_path / "unconditional").mkdir()  # of the run's name, but without a checkpoint
+    monkeypatch.chdir(tmp_path)
     explore(monkeypatch, "export", "unconditional", *words)
+    assert "images: 2, classes: 1;" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "set" / "train" / "all").iterdir()) == ["seed0.png", "seed1.png"]
 
 
@@ -353,7 +370,14 @@ def test_what_is_wrong_is_said_in_one_line(runs: Path, tmp_path: Path, monkeypat
         ("directions", run, "--epoch", 7): "--epoch can be: latest",
         ("directions", run, "--count", 50): "--count 50: this generator's latents have 1 to 6 directions",
         ("directions", run, "--label", "w"): "'w' is none of the run's classes: x, y, z",
-        ("directions", run, "--table", "a.csv"): "--table a.csv: a table is what --method fitted fits to",
+        ("directions", run, "--table", "a.csv"): "--table is what --method fitted fits to",
+        ("directions", run, "--attribute", "ink"): "--attribute is what --method fitted fits to",
+        ("directions", run, "--method", "fitted", "--count", 3): "--count is of --method sefa",
+        ("directions", run, "--method", "fitted", "--table", "a.csv", "--attribute", "ink"): "--attribute goes without",
+        ("directions", run, "--method", "fitted", "--table", "a.csv", "--samples", 60): "--samples goes without",
+        ("directions", run, "--truncation", 0): "--truncation 0 leaves one latent a class",
+        ("directions", run / "latest.pt"): "latest.pt is a file: give the run's folder",
+        ("export", runs / "unconditional", "--out", tmp_path / "new", "--labels", "all"): "this run is unconditional",
         ("directions", run, "--method", "fitted", "--table", "a.csv"): "--table a.csv cannot be read",
         ("export", run): "--out is missing",
         ("export", run, "--out", tmp_path / "full"): "exists and is no empty folder",

@@ -11,10 +11,10 @@ from typing import Any
 
 from i2i.config import OptionParser, check_range, from_values, option
 from i2i.evaluation.candidate import read_checkpoint
-from i2i.evaluation.judging import SAMPLES, curve, judge
+from i2i.evaluation.judging import SAMPLES, check_counts, curve, judge
 from i2i.evaluation.pictures import draw_curve
 from i2i.evaluation.reference import Reference
-from i2i.run import epoch_checkpoints
+from i2i.run import epoch_checkpoints, find_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class DigitsConfig:
     seed: int = option(0, "of the first image; the others count up from it")
     classifier: str | None = option(None, "the classifier's file, made if it is missing (default: in the user's cache)")
     json: str | None = option(None, "write the figures to this file too")
-    checkpoints_dir: str = option("./checkpoints", "where a RUN that is no folder is looked for")
+    checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for")
     results_dir: str = option("./results", "where figures and pictures go, below the run's name")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
 
@@ -44,6 +44,16 @@ class DigitsConfig:
         for name in ("seed", "truncation"):
             check_range(name, getattr(self, name), 0)
 
+    @property
+    def others(self) -> int | None:
+        """Images to generate for GAN-train: None for as many as there are real ones, 0 for none."""
+        return self.gan_train_samples if self.gan_train else 0
+
+    def folder(self, run: Path) -> Path:
+        """Where the results on a run go; apart for each truncation."""
+        truncated = "" if self.truncation is None else f"_truncation{self.truncation:g}"
+        return Path(self.results_dir) / run.name / f"digits_{self.epoch}{truncated}"
+
 
 def main() -> int:
     """Judge, print, write, and give the exit code: 0, or 2 for what is wrong with the options."""
@@ -51,7 +61,7 @@ def main() -> int:
     given = parser.given(sys.argv[1:])
     try:
         config: DigitsConfig = from_values(DigitsConfig, parser.defaults | given)
-        print(report(_folder(given["run"], config), config))
+        print(report(find_run(given["run"], config.checkpoints_dir), config))
     except (ValueError, OSError) as error:
         parser.error(" ".join(str(error).split()))
     except KeyboardInterrupt:
@@ -63,20 +73,19 @@ def main() -> int:
 def report(run: Path, config: DigitsConfig) -> str:
     """Judge a run as `config` says and write all that there is to keep; gives what is to be read."""
     reference = _reference(run, config)
-    folder = Path(config.results_dir) / run.name / f"digits_{config.epoch}"
+    folder = config.folder(run)
     common: dict[str, Any] = {"truncation": config.truncation, "seed": config.seed, "device": config.device}
     if config.epoch == "all":
         points = list(curve(run, reference, samples=config.samples, **common))
         _write([point._asdict() for point in points], folder / "curve.json", config)
         draw_curve(points, folder / "curve.png")
         return "\n".join([*map(str, points), str(folder)])
-    wanted = config.gan_train_samples if config.gan_train else 0
     found = judge(
         run,
         reference,
         epoch=config.epoch,
         samples=config.samples,
-        gan_train_samples=wanted,
+        gan_train_samples=config.others,
         folder=folder,
         **common,
     )
@@ -85,16 +94,17 @@ def report(run: Path, config: DigitsConfig) -> str:
 
 
 def _reference(run: Path, config: DigitsConfig) -> Reference:
-    """The real images, read as the run makes them."""
+    """The real images, read as the run makes them, and their classifier.
+
+    Raises:
+        ValueError: before that is trained, if there is no such run, or too few images are asked for.
+    """
     epoch = next(map(str, epoch_checkpoints(run)), "latest") if config.epoch == "all" else config.epoch
     spec = read_checkpoint(run, epoch)["spec"]
+    check_counts(len(spec["classes"]), config.samples, config.others)
     file = Path(config.classifier) if config.classifier else None
     size, channels = spec["image_size"][0], spec["out_channels"]
     return Reference.load(config.dataroot, size, channels, classifier_file=file, device=config.device)
-
-
-def _folder(run: str, config: DigitsConfig) -> Path:
-    return Path(run) if Path(run).is_dir() else Path(config.checkpoints_dir) / run
 
 
 def _write(values: Any, path: Path, config: DigitsConfig) -> None:

@@ -40,7 +40,10 @@ def diversity(features: Tensor, groups: Tensor) -> float:
 
 
 def nearest(images: Tensor, training: Tensor, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """The L2 distances (N,) of uint8 images, scaled to [0, 1], to the nearest of `training`, and its rows (N,)."""
+    """The L2 distances (N,) of images or features to the nearest of `training`, and its rows (N,).
+
+    Images are uint8 (N, C, H, W), which are scaled to [0, 1], features float (N, D).
+    """
     others = _vectors(training, device)
     # The table of distances is made of products, which are too coarse to show a copy: its distance is taken again.
     rows = torch.cat([torch.cdist(_vectors(part, device), others).argmin(dim=1) for part in images.split(PIXEL_BATCH)])
@@ -48,5 +51,6 @@ def nearest(images: Tensor, training: Tensor, device: torch.device | str = "cpu"
     return (_vectors(images, "cpu") - _vectors(training[rows], "cpu")).norm(dim=1), rows
 
 
-def _vectors(images: Tensor, device: torch.device | str) -> Tensor:
-    return images.to(device).flatten(1).float() / 255
+def _vectors(rows: Tensor, device: torch.device | str) -> Tensor:
+    vectors = rows.to(device).flatten(1)
+    return vectors.float() / 255 if rows.dtype == torch.uint8 else vectors

@@ -58,15 +58,18 @@ def judge(
     leave it out. `folder` gets the pictures confusion.png (or classes.png) and nearest.png.
 
     Raises:
-        ValueError: if there is no such checkpoint, or it is not of a cgan with the classes and sizes of `reference`.
+        ValueError: if there is no such checkpoint, or it is not of a cgan with the classes and sizes of `reference`,
+            or a number of images is too small.
     """
     candidate = Candidate(run, epoch, reference, truncation, device)
+    check_counts(candidate.num_classes, samples, gan_train_samples)
     generated = _generate(candidate, samples, seed)
     logits, features = classify(reference.classifier.network, generated.images)
     predicted = _predicted(candidate, generated.labels, logits)
     rows = reference.comparable(generated, candidate.conditional)
     compared, training = generated.images[rows.generated], reference.real.train.images
     distances, originals = nearest(compared, training, reference.device)
+    by_features, _ = nearest(features[rows.generated], reference.train_features, reference.device)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         closest = closest_pairs(distances, rows.groups)
@@ -91,7 +94,8 @@ def judge(
         accuracy=Pair(accuracy(logits, generated.labels), real_accuracy) if candidate.conditional else None,
         gan_train=_gan_train(candidate, reference, others, seed + len(generated.labels)),
         **_in_features(reference, features[rows.generated], rows),
-        **_by_heart(distances, reference.test_distances[rows.test]),
+        **_by_heart("nearest", distances, reference.test_distances[rows.test]),
+        **_by_heart("nearest_feature", by_features, reference.test_feature_distances[rows.test]),
     )
 
 
@@ -112,6 +116,7 @@ def curve(
     epochs = epoch_checkpoints(run)
     if not epochs:
         raise ValueError(f"{run} has kept no epoch_N.pt: train with --save_epoch_freq 1 and --keep_checkpoints")
+    check_counts(len(reference.real.classes), samples)
     for number in epochs:
         candidate = Candidate(run, str(number), reference, truncation, device)
         generated = _generate(candidate, samples, seed)
@@ -123,10 +128,16 @@ def curve(
         yield CurvePoint(number, candidate.step, count, compared, right, fid.generated, fid.real)
 
 
+def check_counts(classes: int, samples: int, gan_train_samples: int | None = None) -> None:
+    """Raise ValueError for fewer images than can be compared or, unless they are none, trained on."""
+    least = (NEIGHBOURS + 1) * classes
+    check_range("samples", samples, least)
+    check_range("gan_train_samples", gan_train_samples or None, least)
+
+
 def _generate(candidate: Candidate, samples: int, seed: int) -> Labelled:
-    classes = candidate.num_classes
-    check_range("samples", samples, (NEIGHBOURS + 1) * classes)
-    return candidate.generate(samples // classes * classes, seed)
+    """As many of each class, in all at most `samples`."""
+    return candidate.generate(samples // candidate.num_classes * candidate.num_classes, seed)
 
 
 def _predicted(candidate: Candidate, asked: Tensor, logits: Tensor) -> Tensor:
@@ -140,7 +151,8 @@ def _predicted(candidate: Candidate, asked: Tensor, logits: Tensor) -> Tensor:
 def closest_pairs(distances: Tensor, groups: Tensor) -> Tensor:
     """The rows of the least distances (N,), as many of each group (N,): over all, the simplest class would be first."""
     order, number = distances.argsort(), int(groups.max()) + 1
-    return order[first_of_each(groups[order], [max(1, SHOWN_PAIRS // number)] * number)][:SHOWN_PAIRS]
+    chosen = first_of_each(groups[order], [max(1, SHOWN_PAIRS // number)] * number)
+    return order[chosen.sort().values[:SHOWN_PAIRS]]
 
 
 def _gan_train(candidate: Candidate, reference: Reference, samples: int, seed: int) -> GanTrain | None:
@@ -165,10 +177,10 @@ def _in_features(reference: Reference, features: Tensor, rows: Comparable) -> di
     return {"fid": _fid(reference, features, rows), "precision": precision, "recall": recall, "diversity": spread}
 
 
-def _by_heart(distances: Tensor, real: Tensor) -> dict[str, Pair]:
+def _by_heart(name: str, distances: Tensor, real: Tensor) -> dict[str, Pair]:
     limit = real.quantile(NEAR)
     shares = ((found < limit).double().mean().item() for found in (distances, real))
     return {
-        "nearest_distance": Pair(distances.median().item(), real.median().item()),
-        "nearest_share": Pair(*shares),
+        f"{name}_distance": Pair(distances.median().item(), real.median().item()),
+        f"{name}_share": Pair(*shares),
     }

@@ -80,6 +80,11 @@ class Reference:
         """Distances (N,) of the images held out to the nearest for training."""
         return nearest(self.real.test.images, self.real.train.images, self.device)[0]
 
+    @cached_property
+    def test_feature_distances(self) -> Tensor:
+        """The same distances (N,) between features."""
+        return nearest(self.test_features, self.train_features, self.device)[0]
+
     def comparable(self, generated: Labelled, by_class: bool) -> Comparable:
         """What may be compared: the same number of images of each class, or `by_class` off the same number."""
         sets = (generated, self.real.test, self.real.train)

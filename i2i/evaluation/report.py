@@ -35,7 +35,7 @@ class Report:
 
     `predicted[asked][seen]` counts the images of the class that was asked for by the class that the classifier sees;
     of an unconditional run it has one row, and there is neither accuracy nor GAN-train. Distances of `diversity` are
-    between features, those to the nearest image of `training` between pixels in [0, 1].
+    between features, those to the nearest image of `training` between pixels in [0, 1] and between features.
     """
 
     run: str
@@ -59,6 +59,8 @@ class Report:
     diversity: Pair
     nearest_distance: Pair  # median
     nearest_share: Pair  # of images nearer to one for training than 1 % of the real ones are
+    nearest_feature_distance: Pair  # median
+    nearest_feature_share: Pair
 
     @property
     def class_accuracies(self) -> tuple[float, ...]:
@@ -71,7 +73,7 @@ class Report:
     def entropy(self) -> float:
         """Of the classes that the classifier sees, in nats; that of equal shares is log(number of classes)."""
         shares = [sum(column) / self.samples for column in zip(*self.predicted, strict=True)]
-        return -sum(share * math.log(share) for share in shares if share)
+        return max(0.0, -sum(share * math.log(share) for share in shares if share))  # of one class it is -0.0
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
@@ -80,6 +82,7 @@ class Report:
             "entropy": self.entropy,
             "diversity_ratio": self.diversity.ratio,
             "nearest_ratio": self.nearest_distance.ratio,
+            "nearest_feature_ratio": self.nearest_feature_distance.ratio,
         }
 
     def text(self) -> str:
@@ -104,9 +107,12 @@ class Report:
         yield f"FID in the classifier's features ({compared})", self.fid, ".3f"
         yield f"precision ({compared})", self.precision, ".3f"
         yield f"recall ({compared})", self.recall, ".3f"
-        yield f"diversity within a class ({compared})", self.diversity, ".3f"
-        yield f"median distance to the nearest of {self.training:,}", self.nearest_distance, ".3f"
-        yield "share nearer than the nearest 1 % of real images", self.nearest_share, ".2%"
+        within = " within a class" if self.accuracy else ""
+        yield f"diversity{within} ({compared})", self.diversity, ".3f"
+        yield f"nearest of {self.training:,} by pixels: median distance", self.nearest_distance, ".3f"
+        yield "    share nearer than the nearest 1 % of real images", self.nearest_share, ".2%"
+        yield "nearest in the classifier's features: median", self.nearest_feature_distance, ".3f"
+        yield "    share nearer than the nearest 1 % of real images", self.nearest_feature_share, ".2%"
 
     def _by_class(self) -> str:
         if self.class_accuracies:

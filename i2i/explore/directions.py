@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from i2i.explore.sampler import Sampler, Seed, SourceConfig
 from i2i.visuals.images import grid, save_png
 
 METHODS = ("sefa", "fitted")
+COUNT, SAMPLES = 5, 2000  # unless given
 MEASURED = 100  # samples whose attributes are measured along a direction
 
 
@@ -29,28 +31,37 @@ class DirectionsConfig:
     method: str = option(
         "sefa", "sefa: what the generator amplifies most; fitted: along which an attribute grows", choices=METHODS
     )
-    count: int = option(5, "directions of --method sefa")
-    attribute: tuple[str, ...] = option(
-        tuple(ATTRIBUTES), "to fit, of light strokes on a dark ground", choices=tuple(ATTRIBUTES)
+    count: int | None = option(None, f"directions of --method sefa (default: {COUNT})")
+    attribute: tuple[str, ...] | None = option(
+        None, "to fit, of light strokes on a dark ground (default: all)", choices=tuple(ATTRIBUTES)
     )
     table: str | None = option(None, "CSV file with columns class, seed and value: an attribute that people judged")
-    samples: int = option(2000, "images that attributes are fitted on")
+    samples: int | None = option(None, f"images that attributes are fitted on (default: {SAMPLES})")
     label: str | None = option(None, "class to fit on and to show (default: all are fitted on, the first is shown)")
     seeds: tuple[int, ...] = option((0,), "the images that are moved along the directions")
     span: float = option(3.0, "how far, in standard deviations of the latents")
     steps: int = option(7, "images of a row")
-    out: str | None = option(None, "folder of the results (default: ./results/RUN/directions)")
+    out: str | None = option(None, "folder of the results (default: ./results/RUN/directions_METHOD)")
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
-        for name in self.attribute:
+        for name in self.attribute or ():
             check_choice("attribute", name, tuple(ATTRIBUTES))
         for name, least in (("count", 1), ("samples", 50), ("steps", 2), ("span", 0)):
             check_range(name, getattr(self, name), least)
         for seed in self.seeds:
             check_range("seeds", seed, 0)
-        if self.table is not None and self.method != "fitted":
-            raise ValueError(f"--table {self.table}: a table is what --method fitted fits to")
+        if self.method == "sefa":
+            self._refuse("attribute", "table", why="is what --method fitted fits to")
+        else:
+            self._refuse("count", why="is of --method sefa; fitted gives one direction for each attribute")
+        if self.table is not None:
+            self._refuse("attribute", "samples", why="goes without --table, which says what is fitted on which images")
+
+    def _refuse(self, *names: str, why: str) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                raise ValueError(f"--{name} {why}")
 
 
 class Samples(NamedTuple):
@@ -86,14 +97,16 @@ def directions(source: SourceConfig, config: DirectionsConfig) -> str:
     """Find directions, write traversal.png and directions.npz, and tell what is known of them.
 
     Raises:
-        ValueError: for a class that the run does not know, or a table that cannot be read or fitted.
+        ValueError: for a class that the run does not know, a table that cannot be read or fitted, or truncation 0.
     """
+    if source.truncation == 0:
+        raise ValueError("--truncation 0 leaves one latent a class: there is nothing to move along a direction")
     sampler = Sampler.from_config(source)
     chosen = [None] if not sampler.classes else list(range(len(sampler.classes)))
     if config.label is not None:
         chosen = [sampler.class_number(config.label)]
     found, report = _found(sampler, config, chosen)
-    folder = source.results(config.out, "directions")
+    folder = source.results(config.out, f"directions_{config.method}")
     found.save(folder / "directions.npz")
     shown = [Seed(chosen[0], seed) for seed in config.seeds]
     at = torch.linspace(-config.span, config.span, config.steps)
@@ -113,15 +126,16 @@ def traversal(sampler: Sampler, found: Directions, number: int, seeds: Sequence[
 
 def _found(sampler: Sampler, config: DirectionsConfig, chosen: Sequence[int | None]) -> tuple[Directions, list[str]]:
     """The directions, and what to say of them."""
-    seeds = [Seed(chosen[row % len(chosen)], row // len(chosen)) for row in range(config.samples + MEASURED)]
-    names, fresh = seeds[: config.samples], seeds[config.samples :]
+    count = config.samples or SAMPLES
+    seeds = [Seed(chosen[row % len(chosen)], row // len(chosen)) for row in range(count + MEASURED)]
+    names, fresh = seeds[:count], seeds[count:]
     if config.method == "sefa":
-        vectors = sefa(sampler.generator.latent_weights(), config.count)
-        return _scaled([str(number + 1) for number in range(config.count)], vectors, _drawn(sampler, names)), []
+        vectors = sefa(sampler.generator.latent_weights(), config.count or COUNT)
+        return _scaled([str(number + 1) for number in range(len(vectors))], vectors, _drawn(sampler, names)), []
     if config.table is not None:
         samples = read_table(sampler, Path(config.table))
     else:
-        samples = _with_attributes(sampler, _drawn(sampler, names), config.attribute)
+        samples = _with_attributes(sampler, _drawn(sampler, names), config.attribute or tuple(ATTRIBUTES))
     arrays = samples.latents.cpu().numpy(), samples.labels.cpu().numpy()
     fits = {name: fit(name, *arrays, values) for name, values in samples.values.items()}
     vectors = torch.from_numpy(np.stack([fitted.direction for fitted in fits.values()])).to(samples.latents)
@@ -183,7 +197,13 @@ def read_table(sampler: Sampler, path: Path) -> Samples:
     for line, row in enumerate(rows, start=2):
         try:
             seeds.append(sampler.seed(":".join(row[name].strip() for name in columns[:-1])))
-            values.append(float(row["value"]))
+            values.append(_finite(row["value"]))
         except ValueError as error:
             raise ValueError(f"--table {path}, line {line}: {error}") from None
     return Samples(seeds, sampler.latents(seeds), {path.stem: np.array(values)})
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"value {text!r} is no finite number")
+    return value

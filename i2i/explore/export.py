@@ -60,7 +60,7 @@ def export(source: SourceConfig, config: ExportConfig) -> str:
     manifest = dataclasses.asdict(config) | _origin(source) | {"classes": classes}
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
     Path(config.out, "manifest.json").write_text(text + "\n", encoding="utf-8")
-    return f"{total} images of {len(chosen)} classes; to train on them: --dataset_mode classes --dataroot {config.out}"
+    return f"images: {total}, classes: {len(chosen)}; to train on them: --dataset_mode classes --dataroot {config.out}"
 
 
 def _origin(source: SourceConfig) -> dict[str, Any]:

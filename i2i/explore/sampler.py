@@ -15,6 +15,7 @@ from torch import Tensor
 from i2i.config import check_range, option
 from i2i.data.domain import Domain
 from i2i.models.cgan import CGAN
+from i2i.run import find_run
 from i2i.translator import Translator
 
 BATCH_SIZE = 64
@@ -39,11 +40,11 @@ class SourceConfig:
     @property
     def folder(self) -> Path:
         """The run's folder, which need not exist."""
-        return Path(self.run) if Path(self.run).is_dir() else Path(self.checkpoints_dir) / self.run
+        return find_run(self.run, self.checkpoints_dir)
 
     def results(self, out: str | None, command: str) -> Path:
         """The folder `out`, which is made, or where it is None one for the command's results on this run."""
-        folder = Path("results", self.folder.resolve().name, command) if out is None else Path(out)
+        folder = Path("results", self.folder.name, command) if out is None else Path(out)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -32,10 +32,12 @@ def chosen_classes(labels: Sequence[str] | None, classes: Sequence[str]) -> list
     """Class indices from words such as `0-9`, `2,5` or a class's name; all of them for None.
 
     Raises:
-        ValueError: for a label outside the classes.
+        ValueError: for a label outside the classes, and for any where `classes` are `UNCONDITIONAL`.
     """
     if labels is None:
         return list(range(len(classes)))
+    if classes is UNCONDITIONAL:
+        raise ValueError("--labels: this run is unconditional")
     chosen: list[int] = []
     for word in labels:
         for part in [word] if word in classes else word.split(","):

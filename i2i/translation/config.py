@@ -66,6 +66,11 @@ class TestConfig:
         return Encoding(self.format, self.png_level, self.jpeg_quality)
 
     @property
+    def suffix(self) -> str:
+        """What tells a folder of truncated images from that of others."""
+        return "" if self.truncation is None else f"_truncation{self.truncation:g}"
+
+    @property
     def page(self) -> str:
         """The name of the page, which every part has for itself."""
         return "index.html" if self.part is None else "index_{}of{}.html".format(*self._part)
