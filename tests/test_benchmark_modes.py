@@ -101,9 +101,9 @@ def test_settings_reach_the_model_and_the_trainer(name: str, stacked: modes.Case
 def test_learning_rates_fall_over_the_second_half() -> None:
     case = modes.ring(Path())
     stream = modes.Draws(case, 3000, seed=0)
-    assert modes.EPOCHS * len(stream) == 3000 * case.batch_size
-    assert stream().image("b").shape == (case.batch_size, 2, 1, 1)
-    assert stream.position == case.batch_size
+    assert modes.EPOCHS * len(stream) == 3000 * modes.BATCH
+    assert stream().image("b").shape == (modes.BATCH, 2, 1, 1)
+    assert stream.position == modes.BATCH
 
 
 def test_snapshots_are_taken_on_the_way_and_repeat_with_the_seed() -> None:
@@ -131,4 +131,4 @@ def test_it_runs_from_the_command_line_to_table_and_picture(tmp_path: Path, caps
 def test_a_setting_that_a_case_lacks_is_refused(capsys) -> None:
     with pytest.raises(SystemExit):
         modes.main(["--case", "ring", "--settings", "magic"])
-    assert "choose from" in capsys.readouterr().err
+    assert "magic: those of ring are plain, equal learning rates," in capsys.readouterr().err
