@@ -266,13 +266,14 @@ def test_kernels_are_told_what_was_chosen() -> None:
 def gradients(model: GanModel, choices: Choices) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The losses of a step and the gradients of all its phases, without an update."""
     trainer = tiny.trainer(model, acceleration=choices)
-    losses: dict[str, Tensor] = {}
+    losses: dict[str, list[Tensor]] = {}
     torch.manual_seed(1)
     batch = trainer.stream()
     parts = [model.training_step(lambda: batch, 0)]
     while trainer.run_phase(parts, losses) is not None:
         pass
-    return losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {name: value for name, (value,) in losses.items()}, gradients
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)
