@@ -45,7 +45,7 @@ bench: $(VENV)/ready
 
 # Every preset for digits, and three seeds of the best; docs/conditional.md shows what it found.
 bench-digits: $(VENV)/ready $(if $(I2I_TEST_DATA),,datasets/mnist/recipe.json)
-	$(RUN) benchmarks/digits.py --best_seeds 3
+	$(RUN) benchmarks/digit_presets.py --best_seeds 3
 
 test: $(VENV)/ready
 	$(RUN) -m pytest

@@ -1,4 +1,4 @@
-"""What benchmarks/digits.py measured, as a table and as curves."""
+"""What benchmarks/digit_presets.py measured, as a table and as curves."""
 
 from __future__ import annotations
 

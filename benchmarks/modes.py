@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from digits import default_dataroot
+from digit_presets import default_dataroot
 from torch import Tensor
 from turns import head, positive, row, say
 

@@ -1,4 +1,4 @@
-"""What the presets for digits reach, and how soon: `python benchmarks/digits.py`; --help lists the options.
+"""What the presets for digits reach, and how soon: `python benchmarks/digit_presets.py`; --help lists the options.
 
 train.py trains each preset in a process of its own, with a checkpoint after every epoch. When all are trained,
 i2i.evaluation.digits judges every checkpoint quickly and the last one thoroughly, and test.py draws a grid. What was
@@ -74,7 +74,7 @@ class Run(NamedTuple):
             done = subprocess.run([sys.executable, *map(str, command)], stdout=file, stderr=subprocess.STDOUT)
         if done.returncode:
             last = self.log.read_text(encoding="utf-8").strip().splitlines()[-1]
-            raise SystemExit(f"digits.py: error: {self.name}: {last} (all of it: {self.log})")
+            raise SystemExit(f"digit_presets.py: error: {self.name}: {last} (all of it: {self.log})")
 
 
 def training(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if not arguments.dataroot.is_dir():
         way_out = "`python datasets/prepare.py mnist` makes datasets/mnist"
-        parser.exit(2, f"digits.py: error: --dataroot {arguments.dataroot}: no such folder; {way_out}\n")
+        parser.exit(2, f"digit_presets.py: error: --dataroot {arguments.dataroot}: no such folder; {way_out}\n")
     return arguments
 
 
@@ -187,11 +187,11 @@ def measured(runs: Sequence[Run], arguments: argparse.Namespace) -> list[dict[st
             if run not in missing and (names := differing(run.read(), training(run, arguments))):
                 what = ", ".join(f"{name} {run.read()[name]}" for name in names)
                 way_out = "--overwrite it, or give another --out"
-                raise SystemExit(f"digits.py: error: {run.row} was trained with the {what}; {way_out}")
+                raise SystemExit(f"digit_presets.py: error: {run.row} was trained with the {what}; {way_out}")
         each(train, missing, arguments)
     runs = [run for run in runs if run.read()]
     if not runs:
-        raise SystemExit(f"digits.py: error: --judge_only: nothing has been trained in {arguments.out}")
+        raise SystemExit(f"digit_presets.py: error: --judge_only: nothing has been trained in {arguments.out}")
     each(judge, [run for run in runs if arguments.judge_only or not is_judged(run.read(), arguments)], arguments)
     return [run.read() for run in runs]
 
@@ -205,7 +205,7 @@ def best(rows: Sequence[dict[str, Any]]) -> str:
     """The preset of the best GAN-train accuracy. Raises SystemExit if no run has one: none is class-conditional."""
     scores = {digits_report.gan_train(row["final"]).get("generated", 0): row["preset"] for row in rows}
     if not any(scores):
-        raise SystemExit("digits.py: error: --best_seeds: no run has a GAN-train accuracy, all are unconditional")
+        raise SystemExit("digit_presets.py: error: --best_seeds: no run has a GAN-train accuracy")
     return scores[max(scores)]
 
 
