@@ -12,10 +12,11 @@ from i2i.config import check_range
 from i2i.evaluation import pictures
 from i2i.evaluation.candidate import Candidate
 from i2i.evaluation.classifier import accuracy, classify, train_classifier
-from i2i.evaluation.distances import NEIGHBOURS, diversity, frechet_distance, nearest, precision_recall
+from i2i.evaluation.distances import diversity, nearest
 from i2i.evaluation.labelled import Labelled, first_of_each
 from i2i.evaluation.reference import Comparable, Reference
 from i2i.evaluation.report import GanTrain, Pair, Report
+from i2i.metrics.distribution import NEIGHBOURS, frechet_distance, precision_recall
 from i2i.run import epoch_checkpoints
 
 SAMPLES = 10_000

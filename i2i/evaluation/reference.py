@@ -11,8 +11,9 @@ from torch import Tensor
 
 from i2i.evaluation.classifier import classify
 from i2i.evaluation.classifier_file import TrainedClassifier, load_or_train_classifier
-from i2i.evaluation.distances import NEIGHBOURS, nearest
+from i2i.evaluation.distances import nearest
 from i2i.evaluation.labelled import Labelled, Real, first_of_each, read_real
+from i2i.metrics.distribution import NEIGHBOURS
 
 
 class Comparable(NamedTuple):

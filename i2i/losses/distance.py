@@ -1,10 +1,15 @@
 """Distances between images (N, C, H, W) in [-1, 1], and formulas that add them up: "100*l1 + 10*ssim"."""
 
+import functools
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from i2i.metrics.lpips import LPIPS, load_lpips
 
 SSIM_WINDOW = 11
 
@@ -24,11 +29,23 @@ def ssim_distance(prediction: Tensor, target: Tensor) -> Tensor:
     return 1 - ssim(prediction, target, SSIM_WINDOW, max_val=2.0).mean()
 
 
+def lpips_distance(prediction: Tensor, target: Tensor, network: LPIPS | None = None) -> Tensor:
+    """Compute LPIPS by `network`, averaged over images (Zhang et al. 2018, arXiv 1801.03924, eq. 1).
+
+    In full precision under autocast too; gradients reach the images alone. Raises ValueError as `LPIPS` does, and
+    without a network.
+    """
+    if network is None:
+        raise ValueError("lpips needs its network: call the distance's load_networks() before it is used")
+    return network(prediction, target).mean()
+
+
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": F.l1_loss,
     "l2": F.mse_loss,
     "smooth_l1": F.smooth_l1_loss,
     "ssim": ssim_distance,
+    "lpips": lpips_distance,
 }
 
 _TERM = re.compile(r"(?:(?P<weight>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_]\w*)")
@@ -64,10 +81,28 @@ class Distance:
     def __init__(self, formula: str) -> None:
         self.formula = formula
         self.weights = parse_formula(formula)
+        self.distances = {name: DISTANCES[name] for name in self.weights}
+
+    def load_networks(
+        self,
+        lpips_net: str = "alex",
+        lpips_weights: str | Path | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Load the network of an lpips term to the images' device; without such a term nothing happens.
+
+        It is no part of any model: training needs it, translating does not.
+
+        Raises:
+            ValueError: if there is such a term, and its network's weights cannot be had, see `load_lpips`.
+        """
+        if "lpips" in self.weights:
+            network = load_lpips(lpips_net, lpips_weights, device)
+            self.distances["lpips"] = functools.partial(lpips_distance, network=network)
 
     def terms(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute every term by its name, times its weight."""
-        return {name: weight * DISTANCES[name](prediction, target) for name, weight in self.weights.items()}
+        return {name: weight * self.distances[name](prediction, target) for name, weight in self.weights.items()}
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         first, *rest = self.terms(prediction, target).values()

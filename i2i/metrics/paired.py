@@ -1,0 +1,95 @@
+"""Metrics of an image and its truth, one value an image.
+
+By torchmetrics' functions: they are kept up, tested there against the implementations that papers use (scikit-image,
+pytorch-msssim), and give the values of single images, which intervals and best and worst examples need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from i2i.metrics.lpips import LPIPS, check_lpips_size
+
+SSIM_SMALLEST = 6  # its window of 11 pixels reaches 5 over the border, which is continued by reflection
+MS_SSIM_SMALLEST = 176  # from where on the window fits into the fifth scale, as torchmetrics counts
+
+
+def paired_values(names: Iterable[str], fake: Tensor, real: Tensor, lpips: LPIPS | None = None) -> dict[str, Tensor]:
+    """Compare images (N, C, H, W) in [-1, 1] one by one with their truth; gives values (N,) on the CPU by name.
+
+    `names` are the paired ones of `METRICS`; `lpips` needs its network. The PSNR of equal images is infinite, and so is
+    a mean with it: where that may be, take the median, or the PSNR of the mean square.
+
+    Raises:
+        ValueError: for images of different sizes or channels, or that are too small for a metric.
+    """
+    names = tuple(names)
+    if fake.shape != real.shape:
+        raise ValueError(f"paired metrics compare images of one size, not {_shape(fake)} with {_shape(real)}")
+    if "lpips" in names and lpips is None:
+        raise ValueError("lpips needs its network: give lpips=load_lpips()")
+    check_paired(names, fake.shape[-1], fake.shape[-2], lpips.net if lpips else "alex")
+    with torch.no_grad(), _full_precision(fake.device):
+        unit_fake, unit_real = ((images.float() + 1) / 2 for images in (fake, real))
+        values = {name: PAIRED[name](unit_fake, unit_real) for name in names if name in PAIRED}
+        if lpips is not None and "lpips" in names:
+            values["lpips"] = lpips(fake, real)
+    return {name: values[name].cpu() for name in names}
+
+
+def check_paired(names: Iterable[str], width: int, height: int, lpips_net: str = "alex") -> None:
+    """Raise ValueError for images that are too small for one of the metrics `names`."""
+    names = tuple(names)
+    for name, smallest in (("ssim", SSIM_SMALLEST), ("ms_ssim", MS_SSIM_SMALLEST)):
+        if name in names and min(width, height) < smallest:
+            instead = "ssim" if name == "ms_ssim" else "l1 or psnr"
+            raise ValueError(
+                f"{name} needs images of at least {smallest}x{smallest}, got {width}x{height}: use {instead} for these"
+            )
+    if "lpips" in names:
+        check_lpips_size(lpips_net, width, height)
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Neither the autocast of a training around nor TF32, whose rounding is as large as the constants of SSIM."""
+    deterministic = torch.backends.cudnn.deterministic
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=deterministic, allow_tf32=False)
+    with exact, torch.autocast(device.type, enabled=False):
+        yield
+
+
+def _l1(fake: Tensor, real: Tensor) -> Tensor:
+    return (fake - real).abs().mean(dim=(1, 2, 3))
+
+
+def _psnr(fake: Tensor, real: Tensor) -> Tensor:
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
+    return peak_signal_noise_ratio(fake, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
+
+
+def _ssim(fake: Tensor, real: Tensor) -> Tensor:
+    """SSIM with a Gaussian window of 11x11, sigma 1.5, over all channels and pixels (Wang et al. 2004, eq. 13)."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    return structural_similarity_index_measure(fake, real, data_range=1.0, reduction="none")  # type: ignore[return-value]
+
+
+def _ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
+    """SSIM at five scales (Wang et al. 2003, doi 10.1109/ACSSC.2003.1292216, eq. 7); negative contrasts count as 0."""
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    return multiscale_structural_similarity_index_measure(fake, real, data_range=1.0, reduction="none")
+
+
+PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": _l1, "psnr": _psnr, "ssim": _ssim, "ms_ssim": _ms_ssim}
+
+
+def _shape(images: Tensor) -> str:
+    count, channels, height, width = images.shape
+    return f"{count} of {width}x{height} in {channels} channel{'s' * (channels > 1)}"
