@@ -8,14 +8,17 @@ from options.test_options import TestOptions
 def test(options: TestOptions) -> None:
     folder, config = options.folder, options.test
     translator = options.translator()
-    if options.generates:
+    dataset = None if options.generates else input_dataset(options.images(translator))
+    assessment = options.assessment(translator, dataset)  # what it lacks is said before the work begins
+    if dataset is None:
         count = generate_images(translator, folder, config, options.data.batch_size)
         print(f"{count} images generated, a grid of them is {folder / 'grid.png'}")
     else:
-        dataset = input_dataset(options.images(translator))
         count = translate_dataset(translator, dataset, folder, config, options.labels)
         print(f"{count} images translated")
     print(f"pictures: {folder / 'images'}\npage: {folder / config.page}")
+    if assessment is not None:
+        print(assessment(folder))
 
 
 if __name__ == "__main__":

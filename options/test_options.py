@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from i2i.acceleration import AccelerationConfig
 from i2i.config import OptionParser, as_dict
-from i2i.data import DataConfig
+from i2i.data import DataConfig, ImageDataset
+from i2i.metrics.config import CardConfig, JudgesConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import RunConfig, saved_epochs
 from i2i.translation import REFERENCE_LABELS, Labels, TestConfig, suitable_batch_size, suitable_readers
+from i2i.translation.material import of_generation, of_translation
+from i2i.translation.metrics import Assessment, about_weights
 from i2i.translator import Translator, load_model
 from options.base_options import BaseOptions
 from options.retired import IGNORED
@@ -50,16 +54,25 @@ class TestOptions(BaseOptions):
         "serial_batches": True,
     }
     ignored = IGNORED | {
-        flag: (True, "only train.py shows anything on visdom")
-        for flag in ("--display_env", "--display_server", "--display_port")
+        flag: (flag != "--use_wandb", "only train.py shows anything on visdom or Weights & Biases")
+        for flag in ("--display_env", "--display_server", "--display_port", "--use_wandb", "--wandb_project_name")
     }
     test: TestConfig
     acceleration: AccelerationConfig
+    card: CardConfig
+    judges: JudgesConfig
     weights: Path | None = None  # a generator of the reference implementation, instead of a checkpoint
     opposite: bool = False  # whether a CycleGAN's other generator is asked for
 
     def sections(self) -> dict[str, type]:
-        return {"run": RunConfig, "test": TestConfig, "acceleration": AccelerationConfig, "data": DataConfig}
+        return {
+            "run": RunConfig,
+            "test": TestConfig,
+            "acceleration": AccelerationConfig,
+            "data": DataConfig,
+            "card": CardConfig,
+            "judges": JudgesConfig,
+        }
 
     def shown_defaults(self) -> dict[str, str | None]:
         hidden = [*HIDDEN, *(field.name for field in dataclasses.fields(self.config_class))]
@@ -106,10 +119,41 @@ class TestOptions(BaseOptions):
             self._compare_direction(self.checkpoint["options"]["direction"])
         if self.generates and (self.test.part or self.test.processes > 1):
             raise ValueError("--part and --processes share the images of a folder; leave them out to generate images")
+        if self.card.metrics:
+            self._write_what_is_judged()
         if self.test.truncation is not None and not self.generates:
             raise ValueError("--truncation: this run translates images, and only a cgan draws noise to truncate")
         if {"load_size", "crop_size"} & set(self.given) and self.data.preprocess == "none":
             self.notice("sizes have no effect with --preprocess none, which keeps the images' own; see --preprocess")
+
+    def _write_what_is_judged(self) -> None:
+        if self.test.part:
+            raise ValueError(f"--metrics judges a whole folder: leave --part {self.test.part} out, or run i2i.evaluate")
+        restores = self.model_name == "cyclegan" and {"auto", "cycle"} & set(self.card.metrics or ())
+        if restores or self.test.pictures == "fake":
+            self.test = dataclasses.replace(self.test, pictures="all" if restores else "real_fake")
+
+    def assessment(self, translator: Translator, dataset: ImageDataset | None) -> Assessment | None:
+        """What judges the pictures of this test, where --metrics asks for it; `dataset` are the inputs, if any.
+
+        Raises:
+            ValueError: if anything is missing that the metrics need.
+        """
+        if not self.card.metrics:
+            return None
+        trained_on = self.checkpoint["options"] if self.checkpoint is not None else None
+        if dataset is None:
+            material = of_generation(translator, self.test, self.data, trained_on)
+        else:
+            material = of_translation(dataset, self.data, trained_on)
+        about = {
+            **about_weights(self.weights or self.path, self.checkpoint, self.test.ema, self.data.phase),
+            "title": f"{self.run.name}: {self.folder.name}",
+            "options": {"test.py": self.as_dict()} | ({"train.py": trained_on} if trained_on else {}),
+            "command": shlex.join(["python", "test.py", *self.argv]),
+        }
+        labels = Labels(target="fake") if dataset is None else self.labels
+        return Assessment(translator, self.test, self.card, self.judges, material, labels, about)
 
     def _compare_direction(self, trained: str) -> None:
         self.opposite = self.data.direction != trained

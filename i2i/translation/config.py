@@ -18,7 +18,7 @@ class TestConfig:
 
     __test__ = False  # not a test case, whatever its name makes pytest think
 
-    epoch: str = option("latest", "which checkpoint: latest or the number of an epoch")
+    epoch: str = option("latest", "which checkpoint: latest, best by validation, or the number of an epoch")
     input: str | None = option(None, "an image, or a folder of images, instead of a data set of the run's layout")
     results_dir: str = option("./results/", "where the pictures go")
     num_test: int | None = option(None, "translate at most so many images (default: all)")

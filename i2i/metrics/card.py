@@ -1,0 +1,120 @@
+"""A metrics card: figures with all that is needed to read and to repeat them, as JSON, text and a page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from i2i.metrics import METRICS, Metric
+from i2i.metrics.judging import Score
+
+SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A metric's score, those of the baselines by name, and why others of them are left out."""
+
+    name: str
+    score: Score
+    baselines: dict[str, Score]
+    left_out: dict[str, str]
+
+    @property
+    def metric(self) -> Metric:
+        """What it measures."""
+        return METRICS[self.name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """Figures of one set of images; all but these are words by name, and the options values by program and name.
+
+    `subject` says what was judged, `protocol` how: cards may be compared where that is the same.
+    """
+
+    title: str
+    subject: dict[str, str]
+    figures: list[Figure]
+    baselines: dict[str, str]
+    protocol: dict[str, str]
+    warnings: list[str]
+    options: dict[str, dict[str, Any]]
+    environment: dict[str, str]
+    command: str
+    created: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON, which has no infinite numbers: None, with a note beside it."""
+        figures = [
+            {
+                "name": figure.name,
+                "title": figure.metric.title,
+                "higher_is_better": figure.metric.higher_is_better,
+                **_plain(figure.score),
+                "baselines": {name: _plain(score) for name, score in figure.baselines.items()},
+                "left_out": figure.left_out,
+            }
+            for figure in self.figures
+        ]
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"schema": SCHEMA, **fields, "figures": figures}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Card:
+        """From what `as_dict` gave."""
+        figures = [
+            Figure(
+                found["name"],
+                _score(found),
+                {name: _score(score) for name, score in found["baselines"].items()},
+                found["left_out"],
+            )
+            for found in values["figures"]
+        ]
+        fields = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+        return cls(**fields | {"figures": figures})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Card:
+        """Read a card's JSON file.
+
+        Raises:
+            ValueError: if there is none, or it is no card that this version reads.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            if values["schema"] != SCHEMA:
+                raise ValueError(f"{path} is a card of schema {values['schema']}, this version of i2i reads {SCHEMA}")
+            return cls.from_dict(values)
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path} is no metrics card, as test.py --metrics or i2i.evaluate --json write") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the JSON file, never seen half written."""
+        write_whole(Path(path), json.dumps(self.as_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    numbers = {name: value if math.isfinite(value or 0) else None for name, value in score._asdict().items()}
+    return numbers if math.isfinite(score.value) else numbers | {"note": str(score.value)}
+
+
+def _score(values: Mapping[str, Any]) -> Score:
+    value = float(values["note"]) if "note" in values else values["value"]
+    return Score(value, values["low"], values["high"], values["fakes"], values["reals"])

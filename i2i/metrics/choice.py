@@ -1,0 +1,64 @@
+"""Which metrics the data at hand allows, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from i2i.metrics import METRICS
+from i2i.metrics.config import JudgesConfig
+from i2i.metrics.extractor import find_inception
+from i2i.metrics.lpips import find_lpips
+from i2i.metrics.paired import check_paired
+
+# What has to be at hand for the metrics of a kind.
+NEEDS = {
+    "paired": "the true image of every generated one",
+    "features": "real images to compare with",
+    "cycle": "inputs translated there and back, which a cyclegan does",
+    "labels": "true label maps, and --segmentation or a known number of classes",
+}
+
+
+def chosen_metrics(
+    wanted: Sequence[str] | None, kinds: Collection[str], judges: JudgesConfig, size: tuple[int, int], why: str = ""
+) -> list[str]:
+    """The `wanted` metrics, or all of some `kinds` that suit images of `size` (width, height) and larger.
+
+    `why` says why other kinds have nothing to go by, for errors.
+
+    Raises:
+        ValueError: if there is nothing at hand for one of them.
+    """
+    if wanted is None or "auto" in wanted:
+        chosen = _default(kinds, judges, size)
+        if not chosen:
+            raise ValueError(f"--metrics auto: there are no {NEEDS['features']}{why and f' ({why})'}")
+        return chosen
+    for name in wanted:
+        if METRICS[name].kind not in kinds:
+            needed = NEEDS[METRICS[name].kind]
+            raise ValueError(f"--metrics {name} needs {needed}, and there is no such thing here{why and f' ({why})'}")
+    chosen = list(dict.fromkeys(wanted))
+    check_paired([name for name in chosen if METRICS[name].kind == "paired"], *size, judges.lpips_net)
+    return chosen
+
+
+def _default(kinds: Collection[str], judges: JudgesConfig, size: tuple[int, int]) -> list[str]:
+    inception = find_inception(judges.inception) is not None
+    chosen = []
+    if "paired" in kinds:
+        lpips = ["lpips"] if find_lpips(judges.lpips_net, judges.lpips_weights) is not None else []
+        chosen += [name for name in ("l1", "psnr", "ssim", *lpips) if _fits(name, size, judges)]
+        chosen += ["fid", "kid"] if "features" in kinds and inception else []
+    elif "features" in kinds:
+        chosen += ["kid", "fid", "precision", "recall"]
+    chosen += ["cycle"] if "cycle" in kinds else []
+    return [*chosen, *(("pixel_accuracy", "class_accuracy", "miou") if "labels" in kinds else ())]
+
+
+def _fits(name: str, size: tuple[int, int], judges: JudgesConfig) -> bool:
+    try:
+        check_paired([name], *size, judges.lpips_net)
+    except ValueError:
+        return False
+    return True

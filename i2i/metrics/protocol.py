@@ -1,0 +1,79 @@
+"""How images were judged, in words by name, and what to beware of."""
+
+from __future__ import annotations
+
+from i2i.metrics.baselines import Sets
+from i2i.metrics.image_sets import Survey
+from i2i.metrics.judging import Judge
+
+FEW = 50  # images, of which a figure says little
+FULL_RANK = 2048  # features of the Inception network
+SMALL = 128  # pixels of the shorter side, which Inception sees more than doubled
+# What may differ between two cards that can be compared all the same.
+IMMATERIAL = ("intervals", "feature network", "generated set")
+RESIZES = {
+    "clean": "Pillow's bicubic filter with antialiasing, to 299x299 (clean-fid's)",
+    "tf1": "TensorFlow 1's bilinear filter without antialiasing, to 299x299 (that of FID as first published)",
+}
+
+
+def protocol(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -> dict[str, str]:
+    """Counts, sizes, files, digests and settings of a judgement."""
+    found = {
+        "generated images": f"{len(sets.generated):,}",
+        "real images": f"{len(sets.real):,}" if sets.real is not None else "none",
+        "pairs": "each image with its truth" if sets.paired else "none",
+        "generated files": " and ".join(sets.formats),
+        "generated sizes": generated.shown_sizes,
+        "real sizes": real.shown_sizes if real else "none",
+        "quantisation": f"8 bits, {'RGB' if generated.has_colours else 'grey'}, transparency dropped",
+        "generated set": f"pixels {generated.digest}",
+        "real set": f"pixels {real.digest}" if real else "none",
+        "intervals": f"95 %, {judge.replicates:,} resamples, seed {judge.seed}" if judge.replicates else "none",
+    }
+    if judge.extractor is not None:
+        found["feature network"] = judge.extractor.name
+        found["feature weights"] = f"SHA-256 {judge.extractor.digest}"
+        found["feature resizing"] = RESIZES[judge.extractor.resize]
+    if judge.lpips is not None:
+        found["lpips"] = f"{judge.lpips.name}, SHA-256 {judge.lpips.digest}"
+    if judge.segmentation is not None:
+        found["segmentation"] = f"SHA-256 {judge.segmentation.digest}"
+    return found
+
+
+def warnings(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -> list[str]:
+    """What of a judgement makes its figures less than they seem."""
+    found = []
+    fewest = min(len(sets.generated), len(sets.generated if sets.real is None else sets.real))
+    if fewest < FEW:
+        found.append(f"{_images(fewest)} on a side: what lies within the intervals is no difference")
+    if lossy := [name for name in sets.formats if name in ("jpg", "jpeg")]:
+        found.append(f"the generated images are files of {lossy[0].upper()}, whose losses are judged along with them")
+    if judge.extractor is not None:
+        found += _of_features(judge, fewest, generated, real)
+    return found
+
+
+def _of_features(judge: Judge, fewest: int, generated: Survey, real: Survey | None) -> list[str]:
+    found = []
+    if "fid" in judge.metrics and fewest < FULL_RANK:
+        found.append(
+            f"FID of {_images(fewest)} is too high, as the covariance of 2,048 features wants more of them than that: "
+            "compare it at equal numbers alone, or read KID; between two halves of the real images it is higher still"
+        )
+    shortest = min(min(size) for size in generated.sizes)
+    if shortest < SMALL:
+        found.append(
+            f"images of {shortest} pixels are enlarged to 299 for the features, which were learned from photos"
+        )
+    if real is not None and set(generated.sizes) != set(real.sizes):
+        found.append(
+            f"generated images are of {generated.shown_sizes}, real ones of {real.shown_sizes}: features tell sharp "
+            "from blurred, and part of the distance may be that of the sizes"
+        )
+    return found
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

@@ -1,0 +1,494 @@
+"""Metrics cards: sets of images, their baselines by hand, what is written, and what tells two cards apart."""
+
+from __future__ import annotations
+
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from i2i.data import ImageError
+from i2i.environment import environment
+from i2i.metrics.baselines import Baselines, Sets, Training, mean_image, nearest_rows, shuffled
+from i2i.metrics.card import Card, Figure
+from i2i.metrics.choice import chosen_metrics
+from i2i.metrics.comparison import best, by_metric, card_text, comparison_text, differences
+from i2i.metrics.config import CardConfig, JudgesConfig
+from i2i.metrics.figures import make_card
+from i2i.metrics.image_sets import Files, Fitted, Rows, find_images, holds, partners, survey
+from i2i.metrics.judging import Judge, Maps, Score
+from i2i.metrics.page import save_page, scale
+from i2i.translation.metrics import about_weights, chosen_by
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
+SIDE = 12
+
+
+class Means(nn.Module):
+    """Features of a judge that can be worked out by hand: the mean of each channel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3))
+
+
+class Bright(nn.Module):
+    """Class 1 where a photo is bright, else class 0."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        red = images[:, :1]
+        return torch.cat([-red, red], dim=1)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> JudgesConfig:
+    folder = tmp_path_factory.mktemp("networks")
+    for name, network in (("means.pt", Means()), ("bright.pt", Bright())):
+        torch.jit.script(network).save(folder / name)
+    return JudgesConfig(inception=str(folder / "means.pt"), segmentation=str(folder / "bright.pt"))
+
+
+def grey(level: int, width: int = SIDE, height: int = SIDE, channels: int = 3) -> Tensor:
+    return torch.full((channels, height, width), level, dtype=torch.uint8)
+
+
+def greys(*levels: int, **size: int) -> list[Tensor]:
+    return [grey(level, **size) for level in levels]
+
+
+def save(path: Path, pixels: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels)).save(path)
+    return path
+
+
+def pairs(**changes: Any) -> Sets:
+    """Truths of 102 and 204, and what was generated for them: 51 and 51."""
+    plain: dict[str, Any] = {
+        "generated": greys(51, 51),
+        "real": greys(102, 204),
+        "paired": True,
+        "names": ("x", "y"),
+        "formats": ("png",),
+        "inputs": greys(0, 255),
+    }
+    return Sets(**plain | changes)
+
+
+def judged(sets: Sets, *metrics: str, judges: JudgesConfig | None = None, replicates: int = 0) -> Card:
+    judge = Judge(metrics, judges or JudgesConfig(), "cpu", replicates, 0)
+    about: dict[str, Any] = {"title": "run", "subject": {}, "options": {}, "environment": {}, "command": ""}
+    return make_card(sets, judge, **about)
+
+
+def values(figure: Figure) -> dict[str, float]:
+    return {name: round(score.value, 6) for name, score in figure.baselines.items()}
+
+
+# --- sets of images
+
+
+def test_pictures_of_a_test_go_by_the_names_of_their_inputs(tmp_path: Path) -> None:
+    for label in ("real_A", "fake_B", "real_B", "rec_A"):
+        save(tmp_path / "sub" / f"x_fake_{label}.png", np.zeros((2, 2), np.uint8))
+    for role, label in (("generated", "fake_B"), ("real", "real_B"), ("input", "real_A"), ("restored", "rec_A")):
+        assert find_images(tmp_path, role) == {"sub/x_fake": str(tmp_path / "sub" / f"x_fake_{label}.png")}
+        assert holds(tmp_path, role)
+
+
+def test_the_real_images_of_a_translation_back_are_those_of_a(tmp_path: Path) -> None:
+    for label in ("real_B", "fake_A"):
+        save(tmp_path / f"x_{label}.png", np.zeros((2, 2), np.uint8))
+    assert not holds(tmp_path, "real")  # real_B is the input
+    with pytest.raises(ValueError, match="fake_A, real_B, and nothing real"):
+        find_images(tmp_path, "real")
+
+
+def test_a_folder_of_one_kind_of_pictures_serves_as_anything(tmp_path: Path) -> None:
+    save(tmp_path / "x_fake_B.png", np.zeros((2, 2), np.uint8))
+    assert list(find_images(tmp_path, "real")) == ["x"]
+
+
+def test_names_that_only_partly_look_like_those_of_a_test_are_left_alone(tmp_path: Path) -> None:
+    for name in ("my_real", "other"):
+        save(tmp_path / f"{name}.png", np.zeros((2, 2), np.uint8))
+    assert list(find_images(tmp_path, "generated")) == ["my_real", "other"]
+
+
+def test_a_picture_comes_before_the_numbers_that_it_cannot_hold(tmp_path: Path) -> None:
+    for suffix in (".tif", ".png"):
+        save(tmp_path / f"x{suffix}", np.zeros((2, 2), np.uint8))
+    assert find_images(tmp_path, "real") == {"x": str(tmp_path / "x.png")}
+
+
+def test_who_has_no_partner_is_listed() -> None:
+    with pytest.raises(ValueError, match=r"1 images have no partner .* f/c.png"):
+        partners({"a": "f/a.png", "c": "f/c.png"}, {"a": "r/a.png"})
+    with pytest.raises(ValueError, match="r/b.png"):
+        partners({"a": "f/a.png"}, {"a": "r/a.png", "b": "r/b.png"})
+
+
+def test_files_are_read_as_8_bits_and_floats_are_refused(tmp_path: Path) -> None:
+    deep = np.array([[0, 128, 129, 65535]], np.uint16)  # 257 values of 16 bits to one of 8
+    transparent = np.full((1, 4, 4), 7, np.uint8)
+    files = Files([str(save(tmp_path / "16.png", deep)), str(save(tmp_path / "alpha.png", transparent))])
+    assert files[0].tolist() == [[[0, 0, 1, 255]]]
+    assert files[1].shape == (3, 1, 4)
+    np.save(tmp_path / "f.npy", np.zeros((4, 4), np.float32))
+    with pytest.raises(ImageError, match="f.npy holds floats"):
+        Files([str(tmp_path / "f.npy")])[0]
+
+
+def test_the_digest_is_that_of_the_pixels_whatever_the_file(tmp_path: Path) -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png", compress_level=0)
+    Image.fromarray(pixels).save(tmp_path / "a.bmp")
+    one, other = (survey(Files([str(tmp_path / f"a.{end}")])) for end in ("png", "bmp"))
+    assert one == other and one.shown_sizes == "4x4" and one.has_colours
+    assert survey([torch.from_numpy(pixels).permute(2, 0, 1).flip(0)]).digest != one.digest
+    assert survey(greys(1, channels=1)).has_colours is False
+
+
+def test_sizes_are_told_from_the_smallest_to_the_largest() -> None:
+    assert survey([grey(0, 4, 2), grey(0, 3, 9), grey(0, 1, 1)]).shown_sizes == "1x1 to 3x9"
+
+
+# --- baselines
+
+
+def test_the_mean_image_is_of_one_size_and_grey_only_if_all_are() -> None:
+    assert mean_image(greys(10, 21, channels=1), (2, 3)).tolist() == [[[16, 16]] * 3]
+    mixed = mean_image([grey(10, channels=1), torch.tensor([20, 30, 40], dtype=torch.uint8)[:, None, None]], (1, 1))
+    assert mixed.flatten().tolist() == [15, 20, 25]
+
+
+def test_the_nearest_image_of_some_rows() -> None:
+    training = greys(0, 100, 104, 200)
+    assert nearest_rows(greys(103, 150, 10), training, [0, 1, 3]) == [1, 1, 0]  # 150 is as far from 200, and earlier
+    assert nearest_rows(greys(103), training, range(4)) == [2]
+
+
+def test_an_unreadable_image_of_training_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    good = save(tmp_path / "good.png", np.full((4, 4), 9, np.uint8))
+    files = Files([str(tmp_path / "bad.png"), str(good)])
+    assert nearest_rows(greys(0), files, range(2)) == [1]
+    assert mean_image(files, (1, 1)).item() == 9
+
+
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_a_shuffle_leaves_nothing_in_its_place(count: int) -> None:
+    order = shuffled(count, seed=1)
+    assert sorted(order) == list(range(count)) and all(row != place for place, row in enumerate(order))
+    assert order == shuffled(count, seed=1)
+
+
+def test_baselines_beside_a_paired_metric_by_hand() -> None:
+    training = Training(targets=greys(51, 153), inputs=greys(250, 20))
+    (figure,) = judged(pairs(training=training), "l1").figures
+    assert figure.score.value == pytest.approx((0.2 + 0.6) / 2)  # 51 where 102 and 204 are right, of 255
+    # copy: 0 and 255; mean: 102 for both; nearest: 153 and 51; another real image: 204 and 102
+    assert values(figure) == {"copy": 0.3, "mean": 0.2, "nearest": 0.4, "real": 0.4}
+    assert not figure.left_out
+
+
+def test_without_training_the_mean_is_of_the_real_images_and_nothing_is_nearest() -> None:
+    card = judged(pairs(inputs=None), "l1")
+    assert values(card.figures[0]) == {"mean": 0.2, "real": 0.4}
+    assert card.figures[0].left_out == {"copy": "there are no inputs", "nearest": "there are no pairs of training"}
+    assert card.baselines["mean"] == "the mean of 2 real images" and "nearest" not in card.baselines
+
+
+def test_inputs_of_another_size_and_without_colours_are_copied_all_the_same() -> None:
+    card = judged(pairs(inputs=greys(0, 255, width=5, channels=1)), "l1")
+    assert values(card.figures[0])["copy"] == 0.3
+
+
+def test_features_are_compared_with_half_of_the_real_images_against_the_other(networks: JudgesConfig) -> None:
+    sets = pairs(real=greys(*range(0, 160, 16)), generated=greys(*range(100, 110)), paired=False, inputs=None)
+    card = judged(sets, "fid", "kid", judges=networks, replicates=5)
+    figure = card.figures[0]
+    assert (figure.score.fakes, figure.score.reals) == (10, 10)
+    assert (figure.baselines["real"].fakes, figure.baselines["real"].reals) == (5, 5)
+    # Features are means over channels of (level - 128) / 128: of the mean image 72, of real ones 72 with a variance.
+    assert figure.baselines["mean"].value == pytest.approx(3 * np.var(range(0, 160, 16), ddof=1) / 128**2, rel=1e-4)
+    assert "one half of the real images" in card.baselines["real"]
+    assert figure.score.low is not None and figure.score.low < figure.score.value
+
+
+def test_a_half_with_too_few_images_is_left_out_of_the_metrics_that_need_more(networks: JudgesConfig) -> None:
+    sets = pairs(real=greys(1, 2, 3, 4), generated=greys(1, 2, 3, 4), paired=False)
+    fid, precision = judged(sets, "fid", "precision", judges=networks).figures
+    assert "real" in fid.baselines
+    assert "real" not in precision.baselines and precision.left_out["real"] == "too few images"
+
+
+def test_repeated_images_meet_the_network_once(networks: JudgesConfig) -> None:
+    judge = Judge(["fid"], networks, "cpu", 0, 0)
+    seen: list[int] = []
+
+    class Counted(list[Tensor]):
+        def __getitem__(self, index: Any) -> Any:
+            seen.append(index)
+            return super().__getitem__(index)
+
+    features = judge.features(Rows(Counted(greys(0, 128, 255)), [2, 0, 2, 2])).features
+    assert sorted(seen) == [0, 2]
+    assert features[:, 0].tolist() == pytest.approx([127 / 128, -1, 127 / 128, 127 / 128])
+
+
+def test_a_cycle_is_judged_against_the_input_which_itself_closes_it() -> None:
+    sets = pairs(restored=greys(51, 204), real=None, paired=False)
+    (figure,) = judged(sets, "cycle").figures
+    assert figure.score.value == pytest.approx(0.2)
+    assert values(figure) == {"copy": 0, "mean": round(127.5 / 255, 2), "real": 1}
+
+
+def test_label_maps_read_off_photos(networks: JudgesConfig, tmp_path: Path) -> None:
+    maps = [np.zeros((SIDE, SIDE), np.uint8), np.ones((SIDE, SIDE), np.uint8)]
+    truth = Maps([str(save(tmp_path / f"{row}.png", labels)) for row, labels in enumerate(maps)])
+    sets = pairs(generated=greys(10, 20), real=greys(10, 250), truth=truth)
+    figures = judged(sets, "pixel_accuracy", "miou", judges=networks, replicates=20).figures
+    assert [figure.score.value for figure in figures] == [0.5, 0.25]  # all is read as class 0
+    assert figures[0].baselines["real"].value == 1  # the photos themselves show their classes
+    assert (figures[0].score.low, figures[0].score.high) == (0, 1)
+
+
+def test_generated_label_maps_are_compared_as_they_are(tmp_path: Path) -> None:
+    true, made = np.zeros((2, 4), np.uint8), np.array([[0, 0, 0, 0], [1, 1, 0, 255]], np.uint8)
+    truth, maps = Maps([str(save(tmp_path / "t.png", true))]), Maps([str(save(tmp_path / "m.png", made))])
+    sets = pairs(generated=greys(0), real=greys(0), truth=truth, maps=maps, num_classes=2, names=("x",))
+    (figure,) = judged(sets, "pixel_accuracy").figures
+    assert figure.score.value == 0.75
+    assert sets.kinds == {"labels"}
+    assert figure.left_out == {"real": "there is only one real image"}
+
+
+def test_pairs_of_different_sizes_are_named() -> None:
+    with pytest.raises(ValueError, match="y and its truth are 7x12 and 12x12"):
+        judged(pairs(generated=[grey(1), grey(1, width=7)]), "l1")
+
+
+def test_images_of_different_sizes_are_judged_each_with_its_own_truth() -> None:
+    sizes = [(20, 12), (12, 20)]
+    sets = pairs(generated=list(Fitted(greys(51, 51), sizes)), real=list(Fitted(greys(102, 204), sizes)))
+    assert judged(sets, "l1").figures[0].score.value == pytest.approx(0.4)
+
+
+# --- the card
+
+
+def test_infinite_figures_go_through_strict_json(tmp_path: Path) -> None:
+    card = judged(pairs(generated=greys(102, 204)), "psnr", "l1", replicates=10)
+    assert card.figures[0].score.value == math.inf and card.figures[0].score.low is None
+    card.save(tmp_path / "card.json")
+    text = (tmp_path / "card.json").read_text()
+    plain = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert plain["figures"][0]["value"] is None and plain["figures"][0]["note"] == "inf"
+    assert plain["schema"] == 1
+    assert Card.load(tmp_path / "card.json") == card
+    assert [path.name for path in tmp_path.iterdir()] == ["card.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', "{"])
+def test_another_file_is_no_card(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match=r"x\.json is no metrics card"):
+        Card.load(tmp_path / "x.json")
+
+
+def test_a_card_of_another_schema(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"schema": 7}')
+    with pytest.raises(ValueError, match="schema 7, this version of i2i reads 1"):
+        Card.load(tmp_path / "x.json")
+
+
+def test_a_card_says_how_it_was_made(networks: JudgesConfig) -> None:
+    card = judged(pairs(formats=("jpg",)), "l1", "fid", judges=networks, replicates=7)
+    protocol = card.protocol
+    assert (protocol["generated images"], protocol["real images"], protocol["generated files"]) == ("2", "2", "jpg")
+    assert protocol["feature weights"].startswith("SHA-256 ") and "299x299" in protocol["feature resizing"]
+    assert protocol["intervals"] == "95 %, 7 resamples, seed 0"
+    beware = "\n".join(card.warnings)
+    assert "JPG" in beware and "2 images on a side" in beware and "FID of 2 images" in beware
+    assert "12 pixels are enlarged to 299" in beware
+
+
+def test_text_has_every_number() -> None:
+    lines = card_text(judged(pairs(), "l1")).splitlines()
+    row = next(line for line in lines if line.startswith("L1"))
+    assert row.split() == ["L1", "lower", "0.4", "0.3", "0.2", "0.4"]
+    assert lines[lines.index(row) - 1].split() == ["better", "generated", "copy", "mean", "real"]
+
+
+def test_cards_of_one_protocol_have_no_differences_and_a_best_one(networks: JudgesConfig) -> None:
+    one = judged(pairs(), "l1", "fid", judges=networks)
+    other = judged(pairs(generated=greys(102, 150)), "l1", "fid", judges=networks, replicates=3)
+    assert differences([one, other]) == []
+    assert best(by_metric([one, other])["l1"]) == 1
+    assert best(by_metric([one, one])["l1"]) is None
+    assert "warning" not in comparison_text([one, other])
+
+
+def test_each_difference_of_protocol_is_named(networks: JudgesConfig) -> None:
+    one = judged(pairs(), "l1", "fid", judges=networks)
+    cases = {
+        "real set": judged(pairs(real=greys(102, 203)), "l1", "fid", judges=networks),
+        "generated images": judged(pairs(generated=greys(1, 2, 3), inputs=None, paired=False), "fid", judges=networks),
+        "generated files": judged(pairs(formats=("jpg",)), "l1", "fid", judges=networks),
+        "feature resizing": judged(
+            pairs(), "l1", "fid", judges=JudgesConfig(inception=networks.inception, inception_resize="tf1")
+        ),
+        "quantisation": judged(pairs(generated=greys(5, 6, channels=1)), "l1", "fid", judges=networks),
+    }
+    for name, other in cases.items():
+        found = [line for line in differences([one, other]) if line.startswith(f"the protocols differ in {name}:")]
+        assert len(found) == 1 and "run (1): " in found[0] and "run (2): " in found[0], name
+
+
+class Page(HTMLParser):
+    """What a page holds: its words, and whatever it would fetch."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [tag] if tag in ("link", "script", "img", "iframe") else []
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.words += data.split()
+
+
+def test_pages_need_no_other_file(tmp_path: Path) -> None:
+    card = judged(pairs(), "l1", "psnr", replicates=10)
+    for cards, words in (([card], ("0.4", "copy", "0.3", "PSNR")), ([card, card], ("run", "(2)", "0.4", "PSNR"))):
+        save_page(cards, tmp_path / "card.html")
+        page = Page(tmp_path / "card.html")
+        assert not page.fetched and "url(" not in (tmp_path / "card.html").read_text()
+        assert set(words) <= set(page.words)
+
+
+def test_names_are_escaped_in_pages(tmp_path: Path) -> None:
+    card = judged(pairs(), "l1")
+    save_page([Card.from_dict(card.as_dict() | {"title": "<script>"})], tmp_path / "card.html")
+    assert not Page(tmp_path / "card.html").fetched
+
+
+def test_a_scale_goes_from_the_worst_to_the_best() -> None:
+    scores = {"copy": Score(8.0, 6.0, 10.0, 2, 2), "real": Score(0.0, None, None, 2, 2)}
+    rows = scale(Figure("fid", Score(4.0, 3.0, 5.0, 2, 2), scores, {}))
+    assert [(row.name, row.place, row.low, row.high) for row in rows] == [
+        ("real", 100, 100, 100),
+        ("generated", 60, 50, 70),
+        ("copy", 20, 0, 40),
+    ]
+    higher = scale(Figure("psnr", Score(4.0, None, None, 2, 2), {"copy": Score(math.inf, None, None, 2, 2)}, {}))
+    assert [(row.name, row.place) for row in higher] == [("copy", None), ("generated", None)]
+
+
+# --- choices
+
+
+def test_the_metrics_of_a_card_are_what_the_data_allows(networks: JudgesConfig) -> None:
+    found = chosen_metrics(("auto",), {"paired", "features"}, networks, (64, 64))
+    assert found[:3] == ["l1", "psnr", "ssim"] and found[-2:] == ["fid", "kid"]
+    assert "ssim" not in chosen_metrics(None, {"paired", "features"}, networks, (5, 64))
+    assert chosen_metrics(None, {"features", "cycle"}, networks, (9, 9))[-1] == "cycle"
+    assert chosen_metrics(("l1", "l1"), {"paired"}, networks, (9, 9)) == ["l1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kinds", "words"),
+    [
+        (("l1",), {"features"}, "l1 needs the true image of every generated one, .* .gone"),
+        (("cycle",), {"paired"}, "cycle needs inputs translated there and back"),
+        (("auto",), set(), "no real images to compare with .gone"),
+        (("ms_ssim",), {"paired"}, "ms_ssim needs images of at least"),
+    ],
+)
+def test_metrics_without_what_they_need(wanted: tuple[str, ...], kinds: set[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        chosen_metrics(wanted, kinds, JudgesConfig(), (64, 64), "gone")
+
+
+def test_unknown_metrics_and_auto_with_company_are_refused() -> None:
+    with pytest.raises(ValueError, match="fdi.*choose from auto, l1"):
+        CardConfig(("fdi",))
+    with pytest.raises(ValueError, match="auto stands by itself"):
+        CardConfig(("auto", "l1"))
+
+
+def test_too_few_images_are_named_before_any_work(networks: JudgesConfig) -> None:
+    judge = Judge(["precision"], networks, "cpu", 0, 0)
+    with pytest.raises(ValueError, match="precision needs 4 real images at least, there are 3"):
+        judge.check_counts(10, 3)
+
+
+def test_a_network_without_classes_gives_no_inception_score(networks: JudgesConfig) -> None:
+    with pytest.raises(ValueError, match="inception_score needs classes"):
+        Judge(["inception_score"], networks, "cpu", 0, 0)
+
+
+# --- which checkpoint
+
+
+def state(**more: Any) -> dict[str, Any]:
+    return {"step": 70, "images": 40_000, "ema": None, "options": {"phase": "train"}, **more}
+
+
+def test_a_card_tells_by_which_rule_its_checkpoint_was_chosen() -> None:
+    found = {"metric": "l1", "higher_is_better": False, "best": 0.25, "size": 50, "count": 12}
+    assert chosen_by(Path("r/best.pt"), state(validation=found)) == (
+        "best.pt: lowest val_l1, 0.25, of the 12 validations until then on 50 images, at 40,000 images seen"
+    )
+    assert chosen_by(Path("r/latest.pt"), state()) == "latest.pt: the last one, no selection, at 40,000 images seen"
+    assert chosen_by(Path("r/epoch_7.pt"), state()).startswith("epoch_7.pt: by hand")
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "phase", "words"),
+    [
+        ("best.pt", {}, "val", "chosen on images of --phase val"),
+        ("best.pt", {"val_phase": "test"}, "test", "chosen on images of --phase test"),
+        ("best.pt", {"val_fraction": 0.1}, "val", ""),
+        ("best.pt", {}, "test", ""),
+        ("latest.pt", {}, "val", ""),
+        ("latest.pt", {"phase": "train"}, "train", "which the run was trained on"),
+    ],
+)
+def test_images_that_had_a_part_in_it_are_warned_of(file: str, options: dict[str, Any], phase: str, words: str) -> None:
+    warnings = about_weights(Path(file), state(options=options), True, phase)["warnings"]
+    assert words in warnings[0] if words else not warnings
+
+
+def test_averaged_weights_are_told_from_others() -> None:
+    averaged = state(ema={"weights": {}})
+    told = [about_weights(Path("a.pt"), averaged, ema, "test")["subject"]["weights"] for ema in (True, False)]
+    assert told == ["averaged over training", "those of the last step"]
+    assert "nothing is known" in about_weights(Path("net_G.pth"), None, True, "test")["subject"]["chosen"]
+
+
+def test_the_environment_is_words() -> None:
+    found = environment("cpu")
+    assert found["torch"] == torch.__version__ and {"i2i", "python", "numpy", "system", "device"} <= found.keys()
+    assert all(found.values())
+
+
+def test_a_mean_that_nobody_needs_is_not_made() -> None:
+    class Unreadable(list[Tensor]):
+        def __getitem__(self, index: Any) -> Any:
+            raise ImageError("cannot be read")
+
+    baselines = Baselines(pairs(training=Training(Unreadable(greys(1)))), (4, 4))
+    with pytest.raises(ValueError, match="no image can be read"):
+        _ = baselines.mean
