@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import natsort
 import numpy as np
@@ -82,6 +84,12 @@ class ClassDataset(ImageDataset):
         files = [list_images(folder / name) for name in names]
         self.labels = np.repeat(np.arange(len(names)), [len(paths) for paths in files])
         return [path for paths in files for path in paths], tuple(names)
+
+    def subset(self, rows: Mapping[str, Sequence[int]]) -> Self:
+        part, chosen = super().subset(rows), np.asarray(rows["B"], np.int64)
+        part.labels = self.labels[chosen]
+        part.images = None if self.images is None else self.images[chosen]
+        return part
 
     def load(self, key: Key) -> Sample:
         path, (domain,) = self.files[key.item], self.domains[1]

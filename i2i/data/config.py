@@ -133,6 +133,23 @@ class DataConfig:
         on_device = kind == "cuda" and self.augment_file is None
         return dataclasses.replace(self, augment="gpu" if on_device else "cpu")
 
+    def for_validation(self, phase: str) -> DataConfig:
+        """The same for images that are validated on: all of `phase`, as they are but for their size, and in order."""
+        return dataclasses.replace(
+            self,
+            phase=phase,
+            load_size=self.crop_size if "crop" in self.preprocess else self.load_size,
+            flip=False,
+            augment="cpu",
+            augment_preset="none",
+            augment_file=None,
+            cache="none",
+            max_dataset_size=None,
+            serial_batches=True,
+            num_threads=0,
+            on_bad_image="skip",
+        )
+
     def swapped(self) -> DataConfig:
         """The same for a translation the other way: what is said of the input is said of the output."""
         if self.conditions:

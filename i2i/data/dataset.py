@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -41,6 +43,8 @@ class ImageDataset(torch.utils.data.Dataset):
     """
 
     classes: tuple[str, ...] = ()
+    labels: np.ndarray | None = None  # the class of every sample, where there are classes
+    is_paired = True  # whether a row of the columns is a sample
     colored = "both"  # whose colours `--augment_color auto` changes
     input_names: tuple[str, ...] = ()
     output_name: str | None = None
@@ -49,14 +53,10 @@ class ImageDataset(torch.utils.data.Dataset):
     def __init__(self, config: DataConfig, seed: int = 0, needs_b: bool = True) -> None:
         self.config, self.seed, self.needs_b = config, seed, needs_b
         self.root = Path(config.dataroot)
-        self.columns = self.scan()
+        self._take(self.scan())
         if unmatched := self.columns.unmatched:
             log.warning("%d files have no partner and are left out: %s", len(unmatched), shown_files(unmatched))
-        columns: dict[str, list[str]] = self.columns.files  # type: ignore[assignment]
-        self.inputs = [columns[name] for name in self.input_names]
-        self.outputs = [] if self.output_name is None else columns[self.output_name]
-        self.files = self.inputs[0] if self.inputs else self.outputs
-        self.pipeline = Pipeline(config, seed, self.colored if config.derive == "none" else "none", self._all_files())
+        self.pipeline = self._pipeline()
 
     def scan(self) -> Columns:
         """List the files, and say in `input_names` and `output_name` which columns are the images of a and of b.
@@ -69,6 +69,31 @@ class ImageDataset(torch.utils.data.Dataset):
     def load(self, key: Key) -> Sample:
         """Read and prepare one sample. Raises ImageError for a file that cannot be used."""
         raise NotImplementedError
+
+    def subset(self, rows: Mapping[str, Sequence[int]]) -> Self:
+        """A data set of some of the files: of every column the given rows, ascending, and of pairs the same of each."""
+        _ = self.domains  # those of the first file of all
+        part = copy.copy(self)
+        part._take(self.columns.take(rows))
+        return part
+
+    def read_by(self, config: DataConfig) -> Self:
+        """A data set of the same files, which are read as `config` says."""
+        other = copy.copy(self)
+        other.config = config
+        other.pipeline = other._pipeline()
+        return other
+
+    def _take(self, columns: Columns) -> None:
+        self.columns = columns
+        files: dict[str, list[str]] = columns.files  # type: ignore[assignment]
+        self.inputs = [files[name] for name in self.input_names]
+        self.outputs = [] if self.output_name is None else files[self.output_name]
+        self.files = self.inputs[0] if self.inputs else self.outputs
+
+    def _pipeline(self) -> Pipeline:
+        colored = self.colored if self.config.derive == "none" else "none"
+        return Pipeline(self.config, self.seed, colored, self._all_files())
 
     def _all_files(self) -> list[str]:
         return list(dict.fromkeys(path for files in (*self.inputs, self.outputs) for path in files))

@@ -36,6 +36,16 @@ class Columns(NamedTuple):
         """The column called `name` in whatever case; None if there is none."""
         return next((files for column, files in self.files.items() if column.casefold() == name.casefold()), None)
 
+    def take(self, rows: Mapping[str, Sequence[int]]) -> Columns:
+        """The given rows of every column, ascending; columns of sets without pairs differ in theirs."""
+        files = {name: [paths[row] for row in rows[name]] for name, paths in self.files.items()}
+        labels = None if self.labels is None else [self.labels[row] for row in next(iter(rows.values()))]
+        bounds = np.cumsum([0, *self.groups])
+        # Where columns differ in length the groups are those of the longest.
+        longest = next((rows[name] for name, paths in self.files.items() if len(paths) == bounds[-1]), ())
+        groups = np.diff(np.searchsorted(longest, bounds)).tolist()
+        return Columns(files, labels, groups, classes=self.classes)
+
     def complete(self, names: Sequence[str], where: str, limit: int | None = None) -> Columns:
         """The rows that have a file in every column of `names`, and no other columns; `where` is named in errors.
 

@@ -20,6 +20,8 @@ class UnalignedDataset(ImageDataset):
     Those of the smaller set come up equally often, give or take one.
     """
 
+    is_paired = False
+
     def scan(self) -> Columns:
         config, table = self.config, self.table()
         names = "AB" if config.direction == "AtoB" else "BA"

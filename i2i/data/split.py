@@ -1,0 +1,63 @@
+"""Parts of a data set: images that are held out, and a few that stand for all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from i2i.data.dataset import ImageDataset
+
+
+def split(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
+    """What is left to train on, and the `fraction` of the images that is held out, read as `dataset` reads them.
+
+    Which images that is follows from their names and the seed: it is the same every time, and others that come along
+    later change it little. Of images with classes as large a share of each is held out, and of sets without pairs of
+    each set.
+
+    Raises:
+        ValueError: if that leaves no image on one of the sides.
+    """
+    held = _rows(dataset, lambda files: _held_out(files, dataset.labels, fraction, seed))
+    kept = {name: np.setdiff1d(range(len(dataset.columns.files[name])), rows).tolist() for name, rows in held.items()}
+    for name, files in dataset.columns.files.items():
+        if not held[name] or not kept[name]:
+            raise ValueError(
+                f"--val_fraction {fraction:g}: of {len(files)} images {len(held[name])} are held out and "
+                f"{len(kept[name])} left to train on; use another fraction, or more images"
+            )
+    return dataset.subset(kept), dataset.subset(held)
+
+
+def spread(dataset: ImageDataset, size: int) -> ImageDataset:
+    """At most `size` images at equal distances, of every class in proportion; of sets without pairs so many of each."""
+    order = None if dataset.labels is None else np.argsort(dataset.labels, kind="stable")
+
+    def chosen(files: Sequence[str]) -> list[int]:
+        rows = np.arange(min(size, len(files))) * len(files) // min(size, len(files))
+        return (rows if order is None else np.sort(order[rows])).tolist()
+
+    return dataset.subset(_rows(dataset, chosen))
+
+
+def _rows(dataset: ImageDataset, choose: Callable[[Sequence[str]], list[int]]) -> dict[str, list[int]]:
+    columns: dict[str, list[str]] = dataset.columns.files  # type: ignore[assignment]
+    if dataset.is_paired:
+        return dict.fromkeys(columns, choose(dataset.files))
+    return {name: choose(files) for name, files in columns.items()}
+
+
+def _held_out(files: Sequence[str], labels: np.ndarray | None, fraction: float, seed: int) -> list[int]:
+    shared = os.path.commonpath([os.path.dirname(path) for path in files])
+    ranks = [_rank(path[len(shared) :], seed) for path in files]
+    classes = np.zeros(len(files), np.int64) if labels is None else labels
+    members = [np.flatnonzero(classes == label).tolist() for label in np.unique(classes)]
+    chosen = [sorted(rows, key=ranks.__getitem__)[: round(len(rows) * fraction)] for rows in members]
+    return sorted(row for rows in chosen for row in rows)
+
+
+def _rank(name: str, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed} {name}".encode(errors="surrogateescape"), digest_size=8).digest()

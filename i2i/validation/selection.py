@@ -1,0 +1,58 @@
+"""Which validation was the best so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+class Selection:
+    """Goes by the figure of `metric`; one that is not a number never is the best.
+
+    `best` is the best figure so far, at `best_images` images; `since_best` counts the validations after it.
+    """
+
+    def __init__(self, metric: str, higher_is_better: bool) -> None:
+        self.metric, self.higher_is_better = metric, higher_is_better
+        self.best: float | None = None
+        self.best_images = self.count = self.since_best = self.size = 0
+        self.figures: dict[str, float] = {}
+        self.best_figures: dict[str, float] = {}
+
+    def update(self, figures: Mapping[str, float], images: int, size: int) -> bool:
+        """Take in the figures of a validation on `size` images; whether none was better, or as good, before."""
+        self.figures, self.size = dict(figures), size
+        self.count += 1
+        watched = self.watched(figures)
+        is_best = watched < math.inf and (self.best is None or watched < self._less_is_better(self.best))
+        if is_best:
+            self.best, self.best_images, self.best_figures = figures[self.metric], images, dict(figures)
+        self.since_best = 0 if is_best else self.since_best + 1
+        return is_best
+
+    def watched(self, figures: Mapping[str, float]) -> float:
+        """The figure of the metric turned so that less is better; infinite if it is missing or not a number."""
+        value = figures.get(self.metric, math.nan)
+        return math.inf if math.isnan(value) else self._less_is_better(value)
+
+    def exhausted(self, patience: int | None) -> bool:
+        """Whether `patience` validations in a row have brought nothing better."""
+        return patience is not None and self.since_best >= patience
+
+    def __str__(self) -> str:
+        if self.best is None:
+            return f"none of {self.count} validations gave a {self.metric}"
+        since = f"{self.since_best} validation{'s' * (self.since_best != 1)}"
+        return f"the best {self.metric}, {self.best:.4g}, was after {self.best_images:,} images, {since} ago"
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        vars(self).update({name: state[name] for name in vars(self)})
+
+    def _less_is_better(self, value: float) -> float:
+        return -value if self.higher_is_better else value
