@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from i2i.config import check_choice, check_range, option
 from i2i.losses import (
     GAN_OBJECTIVES,
+    Objective,
     build_objective,
     check_one_size,
     feature_matching,
@@ -21,6 +22,7 @@ from i2i.losses import (
     r1_penalty,
 )
 from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS, DiscriminatorAugment
+from i2i.models.watch import WATCH_EVERY, GameState, Watch
 from i2i.networks.blocks import Judged
 from i2i.networks.class_conditional import layers_of
 
@@ -112,6 +114,8 @@ class Game(nn.Module):
         self.objective = build_objective(config.gan_mode, config.label_smoothing, config.label_smoothing_fake)
         policy = config.diffaugment or (config.adaptive_policy if config.ada is not None else ())
         self.augment = DiscriminatorAugment(policy, channels, config.ada)
+        self.watch = Watch()
+        self._best_loss, self._chance_loss = _bounds(config, self.objective)
 
     def seen(self, images: Tensor, step: int) -> Tensor:
         """What the discriminator sees instead of `images`: augmented, and under instance noise."""
@@ -143,7 +147,23 @@ class Game(nn.Module):
         if config.lambda_r1 and step % config.r1_every == 0:
             # Mescheder et al. 2018, arXiv 1801.04406, eq. 9; lazily: Karras et al. 2020, arXiv 1912.04958, appendix B
             terms["r1"] = config.lambda_r1 / 2 * config.r1_every * r1_penalty(judge, real)
-        return *self.objective.discriminator(on_real.logits, on_fake.logits), terms
+        real_loss, fake_loss = self.objective.discriminator(on_real.logits, on_fake.logits)
+        if step % WATCH_EVERY == 0:
+            relative_loss = (real_loss + fake_loss - self._best_loss) / (self._chance_loss - self._best_loss)
+            self.watch.take(on_real.logits, on_fake.logits, relative_loss)
+        return real_loss, fake_loss, terms
+
+    def observed(self) -> GameState:
+        """How the contest stands, as an average over the last steps; waits for the device."""
+        return self.watch.state(self.config.gan_mode in WITH_BOUNDARY)
+
+    def observations(self) -> list[float]:
+        """What `observed` goes by, as plain values: no part of the model, but of a run that is to go on."""
+        return self.watch.state_dict()
+
+    def load_observations(self, observations: list[float]) -> None:
+        """Go on from what `observations` gave."""
+        self.watch.load_state_dict(observations)
 
     def generator(
         self, judge: Judge, fake: Tensor, real: Tensor, step: int, labels: Tensor | None = None
@@ -210,6 +230,17 @@ class Game(nn.Module):
         config = self.config
         progress = min(1.0, step / config.top_k_steps) if config.top_k_steps else 1.0
         return 1 - (1 - config.top_k) * progress
+
+
+def _bounds(config: AdversarialConfig, objective: Objective) -> tuple[float, float]:
+    """The discriminator's least loss on real and fake images, and that where it cannot tell them apart."""
+    if config.gan_mode not in WITH_BOUNDARY:
+        return 0.0, 1.0  # critics and relativistic discriminators have neither
+    targets = torch.tensor([config.label_smoothing, config.label_smoothing_fake], device="cpu")
+    cross_entropy = config.gan_mode in ("vanilla", "minimax")  # that of a target with itself, which is not 0
+    best = F.binary_cross_entropy(targets, targets, reduction="sum").item() if cross_entropy else 0.0
+    unsure = torch.tensor([objective.boundary], device="cpu")  # wherever the model is built
+    return best, sum(loss.item() for loss in objective.discriminator(unsure, unsure))
 
 
 def named(prefix: str, terms: Mapping[str, Tensor], weight: float = 1.0) -> dict[str, Tensor]:
