@@ -27,8 +27,6 @@ RENAMED = {
 }
 
 IGNORED: Ignored = {
-    "--use_wandb": (False, "there is no Weights & Biases board; metrics.jsonl, curves and a page are always written"),
-    "--wandb_project_name": (True, "there is no Weights & Biases board"),
     "--display_id": (True, "a visdom window is asked for by --visdom"),
     "--display_ncols": (True, "samples are laid out by themselves"),
     "--display_winsize": (True, "pages scale their pictures"),

@@ -66,6 +66,8 @@ SAME: Cases = [
 SAME_IN_TRAINING: Cases = [
     ("--display_freq 10", "display_freq", 10),
     ("--print_freq 10", "print_freq", 10),
+    ("--use_wandb", "wandb", True),
+    ("--wandb_project_name p", "wandb_project", "p"),
     ("--save_latest_freq 10", "save_latest_freq", 10),
     ("--save_epoch_freq 10", "save_epoch_freq", 10),
     ("--n_epochs 3", "n_epochs", 3),
@@ -119,7 +121,7 @@ RETIRED_IN_TESTS: Cases = [
     ("--how_many 5", "num_test", 5),
     ("--ntest inf", "num_test", None),
 ]
-IGNORED = ["--use_wandb", "--wandb_project_name p", "--display_winsize 256", "--display_id 0", "--display_ncols=4"]
+IGNORED = ["--display_winsize 256", "--display_id 0", "--display_ncols=4"]
 IGNORED_IN_TRAINING = [
     "--update_html_freq 100",
     "--no_html",
@@ -129,7 +131,14 @@ IGNORED_IN_TRAINING = [
     "--model pix2pix --lambda_B 10",
     "--model pix2pix --lambda_identity 0.5",
 ]
-IGNORED_IN_TESTS = ["--aspect_ratio 1.0", "--display_server http://s", "--display_port 1", "--display_env e"]
+IGNORED_IN_TESTS = [
+    "--aspect_ratio 1.0",
+    "--display_server http://s",
+    "--display_port 1",
+    "--display_env e",
+    "--use_wandb",
+    "--wandb_project_name p",
+]
 
 
 @pytest.mark.parametrize(("command", "name", "value"), SAME + SAME_IN_TRAINING)

@@ -1,8 +1,8 @@
 """What a board is, and the group of boards that a run reports to."""
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,14 +17,38 @@ class Progress(NamedTuple):
     epoch: int
 
 
-class Board(Protocol):
+class Finding(NamedTuple):
+    """Something about a run that a person should know: its figure, what it means, and what helps."""
+
+    name: str  # such as nan, discriminator_won, collapse
+    severity: str  # "warning" or "alarm"
+    figure: float
+    message: str  # a plain sentence with the figure in it
+    advice: str  # which flag helps
+
+
+class Example(NamedTuple):
+    """An image that was validated on: its name, its figures, and pictures (C, H, W), float on the CPU in [-1, 1]."""
+
+    name: str
+    figures: dict[str, float]
+    pictures: dict[str, Tensor]
+
+
+class Board:
     """Something that shows a run: files, a server, a window."""
 
     def scalars(self, progress: Progress, values: dict[str, float]) -> None:
-        """Record named numbers; a value may be infinite or not a number."""
+        """Record named numbers; a value may be infinite or not a number. Those of a validation begin with `val_`."""
 
     def images(self, progress: Progress, pictures: dict[str, Tensor]) -> None:
         """Record named batches (N, C, H, W), float on the CPU in [-1, 1]."""
+
+    def findings(self, progress: Progress, findings: Sequence[Finding]) -> None:
+        """Record what the doctor has found just now."""
+
+    def examples(self, progress: Progress, metric: str, best: Sequence[Example], worst: Sequence[Example]) -> None:
+        """Record the images on which a validation did best and worst, in that order, by `metric`."""
 
     def close(self) -> None:
         """Finish what is pending; nothing is recorded afterwards."""
@@ -43,6 +67,14 @@ class Boards:
     def images(self, progress: Progress, pictures: dict[str, Tensor]) -> None:
         """Hand the pictures to every board."""
         self._each(lambda board: board.images(progress, pictures))
+
+    def findings(self, progress: Progress, findings: Sequence[Finding]) -> None:
+        """Hand what was found to every board."""
+        self._each(lambda board: board.findings(progress, findings))
+
+    def examples(self, progress: Progress, metric: str, best: Sequence[Example], worst: Sequence[Example]) -> None:
+        """Hand the best and worst images of a validation to every board."""
+        self._each(lambda board: board.examples(progress, metric, best, worst))
 
     def close(self) -> None:
         """Close every board."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from i2i.config import option
 from i2i.visuals.board import Board, Boards
 from i2i.visuals.files import FileBoard
+from i2i.visuals.report.board import ReportBoard
+from i2i.visuals.tensorboard import TensorBoard
 from i2i.visuals.visdom import VisdomBoard
+from i2i.visuals.wandb import WandbBoard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,14 +23,27 @@ class VisualsConfig:
     visdom_server: str = option("http://localhost", "address of the visdom server")
     visdom_port: int = option(8097, "port of the visdom server")
     visdom_env: str | None = option(None, "visdom environment (default: the name of the run)")
+    tensorboard: bool = option(False, "write curves and samples for TensorBoard into the run's folder")
+    wandb: bool = option(
+        False, "send curves and samples to Weights & Biases (WANDB_MODE=offline keeps them)", aliases=("--use_wandb",)
+    )
+    wandb_project: str = option("i2i", "project of Weights & Biases", aliases=("--wandb_project_name",))
+
+
+# By the flag that asks for it: the board of the run in a folder, going on from so many images, or anew for None.
+BOARDS: dict[str, Callable[[VisualsConfig, Path, int | None], Board]] = {
+    "visdom": lambda config, folder, resumed: VisdomBoard(
+        folder, resumed, server=config.visdom_server, port=config.visdom_port, env=config.visdom_env
+    ),
+    "tensorboard": lambda config, folder, resumed: TensorBoard(folder, resumed),
+    "wandb": lambda config, folder, resumed: WandbBoard(folder, resumed, project=config.wandb_project),
+}
 
 
 def build_boards(config: VisualsConfig, folder: Path, resume_images: int | None) -> Boards:
-    """The boards of the run in `folder`, going on from so many images, or anew for None."""
-    boards: list[Board] = []
-    if config.visdom:
-        board = VisdomBoard(
-            folder, resume_images, server=config.visdom_server, port=config.visdom_port, env=config.visdom_env
-        )
-        boards.append(board)
-    return Boards([*boards, FileBoard(folder, resume_images)])
+    """The boards of the run in `folder`, going on from so many images, or anew for None.
+
+    The run's files are always written, and the report from them last.
+    """
+    asked = [build(config, folder, resume_images) for name, build in BOARDS.items() if getattr(config, name)]
+    return Boards([*asked, FileBoard(folder, resume_images), ReportBoard(folder)])

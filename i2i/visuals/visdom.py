@@ -1,41 +1,41 @@
-"""The board that sends curves and samples to a visdom server, from a thread of its own."""
+"""The board that sends curves and samples to a visdom server, and comes back to one that was away."""
 
-import contextlib
 import logging
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
-from i2i.visuals.board import Progress
+from i2i.visuals.background import Background
+from i2i.visuals.board import Board, Example, Finding, Progress
+from i2i.visuals.captions import caption, example_sheet, grouped, position, sentence
 from i2i.visuals.images import sample_sheet
 
 logger = logging.getLogger(__name__)
 
-QUEUE_LENGTH = 64
 REQUEST_TIMEOUT = 10.0  # seconds
-CLOSE_TIMEOUT = 5.0  # seconds that the end of a run waits for what is still to be sent
 SEND_INTERVAL = 1.0  # seconds between two transmissions of the curves
+RETRY_INTERVAL = 10.0  # seconds between two looks whether the server is back
 MAX_POINTS = 1000  # of a curve, since the server's work grows with every point
 
-INSTALL_HINT = (
-    "visdom is not installed, the run goes on without it; to install it, write setuptools<81 into a file c.txt "
-    "and run: PIP_CONSTRAINT=c.txt PIP_BUILD_CONSTRAINT=c.txt pip install visdom"
+INSTALL = (
+    "write setuptools<81 into a file c.txt and run: PIP_CONSTRAINT=c.txt PIP_BUILD_CONSTRAINT=c.txt pip install visdom"
 )
 
 
-class VisdomBoard:
-    """Show the curves in one window and the newest samples in another, in the environment named after the run.
+class VisdomBoard(Background):
+    """Show curves, the newest samples, examples and findings in the environment named after the run.
 
-    Nothing here blocks or fails: what comes faster than the server takes it is dropped, and where the package or the
-    server is missing, fails or stops answering, one warning is logged and the board falls silent. A resumed run's
-    curves begin with the numbers up to `resume_images` in `folder`'s metrics.jsonl. `env` replaces the folder's name.
+    While the server is away nothing is lost but time: one warning is logged, and once it answers again all windows are
+    sent anew. A resumed run's curves begin with the numbers up to `resume_images` in `folder`'s metrics.jsonl. `env`
+    replaces the folder's name.
     """
 
     def __init__(
@@ -48,56 +48,32 @@ class VisdomBoard:
         env: str | None = None,
     ) -> None:
         folder = Path(folder).resolve()
-        self._address = (server, port, env or folder.name)
-        self._history = (folder / "metrics.jsonl", -1 if resume_images is None else resume_images)
-        self._events: queue.Queue[Callable[[_Windows], None] | None] = queue.Queue(QUEUE_LENGTH)
-        self._thread = threading.Thread(target=self._work, name="visdom", daemon=True)
-        self._thread.start()
 
-    def scalars(self, progress: Progress, values: dict[str, float]) -> None:
-        """Queue a point of each named curve; values that are not finite are left out."""
-        self._put(lambda windows: windows.scalars(progress, values))
+        def open() -> Board:
+            windows = _Windows(partial(_connect, server, port, env or folder.name), f"visdom at {server}:{port}")
+            windows.restore(folder / "metrics.jsonl", -1 if resume_images is None else resume_images)
+            return windows
 
-    def images(self, progress: Progress, pictures: dict[str, Tensor]) -> None:
-        """Queue the batches as one sheet."""
-        self._put(lambda windows: windows.images(progress, pictures))
-
-    def close(self) -> None:
-        """Send what is queued, for at most a few seconds."""
-        deadline = time.monotonic() + CLOSE_TIMEOUT
-        while self._thread.is_alive() and time.monotonic() < deadline:
-            with contextlib.suppress(queue.Full):
-                self._events.put(None, timeout=0.1)
-                break
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _put(self, event: "Callable[[_Windows], None]") -> None:
-        if self._thread.is_alive():
-            with contextlib.suppress(queue.Full):
-                self._events.put_nowait(event)
-
-    def _work(self) -> None:
-        server, port, _ = self._address
-        try:
-            windows = _Windows(_connect(*self._address))
-            windows.restore(*self._history)
-            while (event := self._events.get()) is not None:
-                event(windows)
-            windows.send_curves()
-        except ImportError:
-            logger.warning(INSTALL_HINT)
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            logger.warning("visdom at %s:%d failed, the run goes on without it: %s", server, port, reason)
+        super().__init__(f"visdom at {server}:{port}", open, INSTALL)
 
 
-class _Windows:
-    """The two windows of a run on the server."""
+class _Unreachable(Exception):
+    """The server does not answer, or refuses."""
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._traces: dict[str, _Trace] = {}
-        self._sent = -math.inf
+
+class _Windows(Board):
+    """What each window of a run shows by now, and which of them the server has not got yet."""
+
+    def __init__(self, connect: Callable[[], Any], title: str) -> None:
+        self._connect, self._title = connect, title
+        self._client: Any = None
+        self._retry_at = self._send_at = -math.inf
+        self._warned = False
+        self._curves: dict[str, dict[str, _Trace]] = {}
+        self._findings: list[str] = []
+        self._windows: dict[str, Callable[[Any], None]] = {}
+        self._stale: set[str] = set()
+        self._send()
 
     def restore(self, metrics: Path, last: int) -> None:
         # Imported here because `python -m i2i.visuals.curves` imports this package first.
@@ -106,29 +82,84 @@ class _Windows:
         for name, curve in read_metrics(metrics).items() if last >= 0 and metrics.exists() else ():
             for images, value in zip(*curve, strict=True):
                 if images <= last:
-                    self._traces.setdefault(name, _Trace()).add(images, value)
+                    self._add(images, name, value)
 
     def scalars(self, progress: Progress, values: dict[str, float]) -> None:
         for name, value in values.items():
             if math.isfinite(value):
-                self._traces.setdefault(name, _Trace()).add(progress.images, value)
-        if time.monotonic() - self._sent >= SEND_INTERVAL:
-            self.send_curves()
+                self._add(progress.images, name, value)
+        if time.monotonic() >= self._send_at:
+            self._send()
 
     def images(self, progress: Progress, pictures: dict[str, Tensor]) -> None:
-        sheet = np.asarray(sample_sheet(pictures)).transpose(2, 0, 1)
-        title = f"{progress.images:,} images, epoch {progress.epoch}"
-        self._client.image(sheet, win="samples", opts={"title": title})
+        self._picture("samples", sample_sheet(pictures).image, {"title": position(progress)})
+        self._send()
 
-    def send_curves(self) -> None:
-        """Send the curves as a whole: for the server that is cheaper than appending to a window."""
-        if not self._traces:
-            return
-        points = [trace.points for trace in self._traces.values()]
+    def findings(self, progress: Progress, findings: Sequence[Finding]) -> None:
+        self._findings += [f"<p>{position(progress)}: {escape(sentence(finding))}</p>" for finding in findings]
+        text = "".join(reversed(self._findings))
+        self._show("findings", lambda client: client.text(text, win="findings", opts={"title": "findings"}))
+        self._send()
+
+    def examples(self, progress: Progress, metric: str, best: Sequence[Example], worst: Sequence[Example]) -> None:
+        for which, examples in (("best", best), ("worst", worst)):
+            if examples:
+                lines = "; ".join(map(caption, examples))
+                opts = {"title": f"{which} by {metric}, {position(progress)}", "caption": lines}
+                self._picture(which, example_sheet(examples), opts)
+        self._send()
+
+    def close(self) -> None:
+        self._retry_at = -math.inf
+        self._send()
+
+    def _add(self, images: float, name: str, value: float) -> None:
+        window, label = _place(name)
+        self._curves.setdefault(window, {}).setdefault(label, _Trace()).add(images, value)
+        self._show(window, partial(self._send_curves, window))
+
+    def _picture(self, window: str, sheet: Image.Image, opts: dict[str, Any]) -> None:
+        pixels = np.asarray(sheet).transpose(2, 0, 1)
+        self._show(window, lambda client: client.image(pixels, win=window, opts=opts))
+
+    def _send_curves(self, window: str, client: Any) -> None:
+        """Send a window's curves as a whole: for the server that is cheaper than appending to them."""
+        traces = self._curves[window]
+        points = [trace.points for trace in traces.values()]
         labels = np.repeat(np.arange(len(points)) + 1, [len(trace) for trace in points])
-        opts = {"title": "losses", "xlabel": "images", "legend": list(self._traces), "mode": "lines"}
-        self._client.scatter(np.concatenate(points), labels, win="losses", opts=opts)
-        self._sent = time.monotonic()
+        opts = {"title": window, "xlabel": "images", "legend": list(traces), "mode": "lines"}
+        client.scatter(np.concatenate(points), labels, win=window, opts=opts)
+
+    def _show(self, window: str, send: Callable[[Any], None]) -> None:
+        self._windows[window] = send
+        self._stale.add(window)
+
+    def _send(self) -> None:
+        """Send what the server has not got: after an outage, everything."""
+        if self._client is None and time.monotonic() < self._retry_at:
+            return
+        try:
+            if self._client is None:
+                self._client = self._connect()
+                self._stale = set(self._windows)
+            for window in sorted(self._stale):
+                self._windows[window](self._client)
+                self._stale.remove(window)
+        except _Unreachable as error:
+            self._away(error)
+        self._send_at = time.monotonic() + SEND_INTERVAL
+
+    def _away(self, error: _Unreachable) -> None:
+        self._client, self._retry_at = None, time.monotonic() + RETRY_INTERVAL
+        if not self._warned:
+            self._warned = True
+            logger.warning("%s: %s; the run goes on, and shows itself there once it answers", self._title, error)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """The window and the label of a curve: a metric's validation and training share a window, else a group does."""
+    group, label = grouped(name).split("/", 1)
+    return (label, group) if group in ("val", "train") else (group, label)
 
 
 class _Trace:
@@ -149,7 +180,7 @@ class _Trace:
 
 
 def _connect(server: str, port: int, env: str) -> Any:
-    """A client that raises on every failure, and neither waits for ever nor prints."""
+    """A client that raises _Unreachable on every failure, and neither waits for ever nor prints."""
     import requests
     from visdom import Visdom
 
@@ -162,7 +193,7 @@ def _connect(server: str, port: int, env: str) -> Any:
             except requests.RequestException as error:
                 # Not one of the requests package's own exceptions: of those the base class prints tracebacks.
                 reason = f"no answer ({type(error).__name__}); a server is started with: python -m visdom.server"
-                raise RuntimeError(reason) from None
+                raise _Unreachable(reason) from None
             return response.text
 
     logging.getLogger("visdom").setLevel(logging.CRITICAL)

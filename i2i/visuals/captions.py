@@ -1,0 +1,49 @@
+"""What boards write beside their curves and pictures: names by group, captions, findings in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from i2i.visuals.board import Example, Finding, Progress
+from i2i.visuals.images import sample_sheet
+
+GROUPS = ("val", "train", "lr", "grad")
+SPEED = ("seconds_per_image", "data_share")
+
+
+def grouped(name: str) -> str:
+    """A logged name with its group ahead, as boards fold their charts by it: `val_l1` is `val/l1`, `D_A` `loss/D_A`."""
+    prefix, _, rest = name.partition("_")
+    if prefix in GROUPS:
+        return f"{prefix}/{rest}"
+    return f"speed/{name}" if name in SPEED else f"loss/{name}"
+
+
+def position(progress: Progress) -> str:
+    """Where a run is, in words."""
+    return f"{progress.images:,} images, epoch {progress.epoch}"
+
+
+def caption(example: Example) -> str:
+    """An example's name and figures on one line."""
+    return " ".join([example.name, *(f"{name} {figure:.4g}" for name, figure in example.figures.items())])
+
+
+def sentence(finding: Finding) -> str:
+    """A finding on one line: how bad, what, and what helps."""
+    return f"{finding.severity}: {finding.message} {finding.advice}"
+
+
+def example_sheet(examples: Sequence[Example]) -> Image.Image:
+    """The pictures of each example in a row of their own, which may differ in size; at least one example."""
+    rows = [
+        sample_sheet({label: image[None] for label, image in example.pictures.items()}).image for example in examples
+    ]
+    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    return sheet
