@@ -1,17 +1,12 @@
-"""What a run shows: pictures, boards, the files and pages of a run, curves, and visdom's real server."""
+"""What a run shows: pictures, boards, the files and pages of a run, and curves."""
 
-import contextlib
+import csv
 import json
-import logging
 import os
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,14 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i.visuals import Boards, FileBoard, Progress, ResultsPage, VisdomBoard
+from i2i.visuals import Boards, Example, FileBoard, Finding, Progress, ResultsPage
 from i2i.visuals import files as files_module
-from i2i.visuals import visdom as visdom_module
 from i2i.visuals.curves import Curve, main, panels_of, plot_curves, read_metrics, smooth, thin
 from i2i.visuals.files import evenly_spaced
 from i2i.visuals.images import GAP, comparison_grid, grid, labelled_grid, sample_sheet, save_png, to_pil, to_uint8
-
-pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")  # visdom's own
 
 
 def solid(*levels: int, channels: int = 1, height: int = 8, width: int = 8) -> Tensor:
@@ -113,8 +105,20 @@ def test_labelled_grid_sorts_by_class_and_shows_the_first_of_each() -> None:
 
 def test_sample_sheet_of_one_label_is_a_square() -> None:
     images = solid(1, 2, 3, 4, height=128, width=128)
-    assert sample_sheet({"fake": images}).size == grid(images, columns=2).size
-    assert sample_sheet({"a": images, "b": images}).size == comparison_grid({"a": images, "b": images}).size
+    assert sample_sheet({"fake": images}).image.size == grid(images, columns=2).size
+    assert sample_sheet({"a": images, "b": images}).image.size == comparison_grid({"a": images, "b": images}).size
+
+
+@pytest.mark.parametrize("labels", [("fake",), ("real_A", "fake_B")])
+def test_a_sheet_tells_where_its_pictures_are(labels: tuple[str, ...]) -> None:
+    pictures = {label: solid(*range(30 * place, 30 * place + 5), width=4) for place, label in enumerate(labels)}
+    image, boxes = sample_sheet(pictures)
+    assert [list(row) for row in boxes] == [list(labels)] * 5
+    for row, cells in enumerate(boxes):
+        for place, (left, top, width, height) in enumerate(cells.values()):
+            assert (width, height) == (64, 128), "16 times as large"
+            cell = np.asarray(image.crop((left, top, left + width, top + height)))
+            assert (cell == 30 * place + row).all()
 
 
 def test_save_png_replaces_only_by_a_whole_file(tmp_path: Path) -> None:
@@ -168,18 +172,6 @@ def test_boards_let_an_interrupt_through() -> None:
         Boards([Recorder(KeyboardInterrupt())]).close()
 
 
-def test_boards_are_built_the_same_way(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "visdom", None)
-    for board in (FileBoard, VisdomBoard):
-        boards = Boards([board(tmp_path, 0)])
-        boards.scalars(Progress(1, 4, 1), {"D_A": 1.0})
-        boards.images(Progress(1, 4, 1), {"real_A": solid(3)})
-        boards.close()
-    assert [message for message in caplog.messages if "visdom is not installed" not in message] == []
-
-
 # --- the files of a run
 
 
@@ -207,12 +199,20 @@ def strict(line: str) -> dict[str, object]:
 
 
 def record(board: FileBoard, first: int, last: int) -> None:
-    """Events at 4 images a step; samples at every second one."""
+    """Events at 4 images a step; samples at every second one, a validation and a finding at every third."""
     for step in range(first, last + 1):
         progress = Progress(step, 4 * step, 1 + step // 4)
         board.scalars(progress, {"D_A": 1 / step, "G_A": step / 3})
         if step % 2 == 0:
             board.images(progress, {"real_A": solid(step), "fake_B": solid(2 * step)})
+        if step % 3 == 0:
+            board.scalars(progress, {"val_l1": 0.5, "train_l1": float("inf")})
+            board.findings(progress, [Finding("nan", "alarm", float("nan"), f"at {step}", "--clip_grad")])
+            board.examples(progress, "l1", [example(step)], [example(step + 1), example(step + 2)])
+
+
+def example(level: int) -> Example:
+    return Example(f"{level}.png", {"l1": level / 10}, {"real_A": solid(level)[0], "fake_B": solid(level + 1)[0]})
 
 
 def state(run: Path) -> tuple[list[dict[str, object]], list[str], list[str]]:
@@ -221,6 +221,19 @@ def state(run: Path) -> tuple[list[dict[str, object]], list[str], list[str]]:
     numbers = [{name: value for name, value in line.items() if name != "time"} for line in lines]
     linked = [target for target in Links(run / "web/index.html").targets if target.startswith("images/")]
     return numbers, sorted(os.listdir(run / "web/images")), linked
+
+
+def told(run: Path) -> list[object]:
+    """What the other files of a run say: the table, the findings, the sheets and the examples, without their times."""
+    with (run / "metrics.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    findings = [strict(line) for line in (run / "findings.jsonl").read_text().splitlines()]
+    sheets = [strict(line) for line in (run / "web/samples.jsonl").read_text().splitlines()]
+    examples = run / "web/examples.json"
+    index = strict(examples.read_text()) if examples.exists() else None
+    timed: list[dict[str, object]] = [*table, *findings]
+    untimed = [{name: value for name, value in line.items() if name != "time"} for line in timed]
+    return [untimed, sheets, index, sorted(os.listdir(run / "web/examples"))]
 
 
 def test_scalars_are_strict_json_with_the_time_in_utc(tmp_path: Path) -> None:
@@ -250,6 +263,7 @@ def test_a_second_event_at_the_same_count_replaces_the_picture(tmp_path: Path) -
     board = FileBoard(tmp_path)
     for level in (10, 200):
         board.images(Progress(1, 4, 1), {"fake": solid(level)})
+    assert len((tmp_path / "web/samples.jsonl").read_text().splitlines()) == 1
     _, pictures, linked = state(tmp_path)
     assert (pictures, len(linked)) == (["000000004.png"], 2)
     assert Image.open(tmp_path / "web/images/000000004.png").getpixel((60, 60)) == (200,) * 3
@@ -266,14 +280,83 @@ def test_a_killed_and_resumed_run_shows_what_a_straight_one_shows(tmp_path: Path
     (resumed / "web/images/.000000032.png.tmp").write_bytes(b"torn")
     record(FileBoard(resumed, resume_images=4 * 5), 6, 9)
     assert state(resumed) == state(straight)
+    assert told(resumed) == told(straight)
+
+
+def test_what_came_after_the_checkpoint_is_gone_once_a_run_is_resumed(tmp_path: Path) -> None:
+    record(FileBoard(tmp_path), 1, 7)
+    FileBoard(tmp_path, resume_images=4 * 5)
+    rows, sheets, index, pictures = told(tmp_path)
+    assert isinstance(rows, list) and isinstance(sheets, list)
+    assert max(int(row["images"]) for row in rows) == 20
+    assert [sheet["images"] for sheet in sheets] == [8, 16]
+    assert (index, pictures) == (None, []), "those were of the validation at 24 images"
+
+
+def test_the_table_has_the_rows_of_the_lines_and_takes_new_columns(tmp_path: Path) -> None:
+    board = FileBoard(tmp_path)
+    board.scalars(Progress(1, 4, 1), {"D_A": 0.25})
+    board.scalars(Progress(2, 8, 1), {"D_A": float("nan")})
+    board.scalars(Progress(2, 8, 1), {"val_l1": 0.5})
+    board.scalars(Progress(3, 12, 2), {"D_A": 0.125})
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["step", "images", "epoch", "time", "D_A", "val_l1"]
+    assert [[*row[:3], *row[4:]] for row in rows] == [
+        ["1", "4", "1", "0.25", ""],
+        ["2", "8", "1", "", ""],
+        ["2", "8", "1", "", "0.5"],
+        ["3", "12", "2", "0.125", ""],
+    ]
+    lines = [strict(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["time"] for line in lines] == [row[3] for row in rows]
+
+
+def test_findings_are_lines_with_their_place(tmp_path: Path) -> None:
+    finding = Finding("collapse", "warning", 0.01, "All outputs <look> alike.", "--minibatch helps.")
+    FileBoard(tmp_path).findings(Progress(5, 20, 2), [finding, finding._replace(figure=float("inf"))])
+    first, second = (strict(line) for line in (tmp_path / "findings.jsonl").read_text().splitlines())
+    assert datetime.fromisoformat(str(first.pop("time"))).utcoffset() == timedelta(0)
+    assert first == {"step": 5, "images": 20, "epoch": 2, **finding._asdict()}
+    assert second["figure"] is None
+
+
+def test_sheets_are_listed_so_that_pictures_can_be_cut_out(tmp_path: Path) -> None:
+    FileBoard(tmp_path).images(Progress(2, 8, 1), {"real_A": solid(10, 20, width=4), "fake_B": solid(30, 40)})
+    listed = strict((tmp_path / "web/samples.jsonl").read_text())
+    assert [listed[name] for name in ("step", "images", "epoch", "labels")] == [2, 8, 1, ["real_A", "fake_B"]]
+    assert listed["sizes"] == {"real_A": [4, 8], "fake_B": [8, 8]}
+    sheet = Image.open(tmp_path / "web" / str(listed["picture"]))
+    assert listed["size"] == list(sheet.size)
+    levels = []
+    for row in listed["boxes"]:  # type: ignore[attr-defined]
+        for left, top, width, height in row.values():
+            levels.append(sheet.getpixel((left + width - 1, top + height - 1)))
+    assert levels == [(10,) * 3, (30,) * 3, (20,) * 3, (40,) * 3]
+
+
+def test_examples_are_replaced_as_a_whole(tmp_path: Path) -> None:
+    board = FileBoard(tmp_path)
+    (tmp_path / "web/examples/mine.png").write_bytes(b"mine")
+    board.examples(Progress(1, 4, 1), "l1", [example(1), example(2)], [example(3)])
+    board.examples(Progress(2, 8, 1), "psnr", [example(4)], [example(5)])
+    index = strict((tmp_path / "web/examples.json").read_text())
+    assert [index[name] for name in ("step", "images", "epoch", "metric")] == [2, 8, 1, "psnr"]
+    (best,), (worst,) = index["best"], index["worst"]  # type: ignore[misc]
+    assert (best["name"], best["figures"]) == ("4.png", {"l1": 0.4})  # type: ignore[index]
+    files = [path for shown in (best, worst) for path in shown["pictures"].values()]  # type: ignore[index]
+    assert sorted(f"examples/{name}" for name in os.listdir(tmp_path / "web/examples")) == sorted(
+        [*files, "examples/mine.png"]
+    )
+    assert [Image.open(tmp_path / "web" / path).getpixel((0, 0)) for path in files] == [4, 5, 5, 6]
 
 
 def test_resuming_repairs_a_torn_last_line(tmp_path: Path) -> None:
-    record(FileBoard(tmp_path), 1, 3)
+    record(FileBoard(tmp_path), 1, 2)
     whole = (tmp_path / "metrics.jsonl").read_text()
     (tmp_path / "metrics.jsonl").write_text(whole[:-10])
-    FileBoard(tmp_path, resume_images=1000).scalars(Progress(3, 12, 1), {"D_A": 1.0})
-    assert [line["step"] for line in state(tmp_path)[0]] == [1, 2, 3]
+    FileBoard(tmp_path, resume_images=1000).scalars(Progress(2, 8, 1), {"D_A": 1.0})
+    assert [line["step"] for line in state(tmp_path)[0]] == [1, 2]
 
 
 def test_a_closed_page_reloads_again_once_the_run_is_resumed(tmp_path: Path) -> None:
@@ -303,6 +386,7 @@ def test_the_number_of_samples_is_bounded_and_spread_over_the_run(tmp_path: Path
         board.images(Progress(step, step, 1), {"fake": solid(step)})
     _, pictures, linked = state(tmp_path)
     counts = [int(Path(name).stem) for name in pictures]
+    assert [json.loads(line)["images"] for line in (tmp_path / "web/samples.jsonl").read_text().splitlines()] == counts
     assert [f"images/{name}" for name in pictures] == linked[::2]
     assert len(counts) <= 8 and counts[0] == 1 and counts[-1] == 100
     assert max(b - a for a, b in zip(counts, counts[1:], strict=False)) <= 100 / 3
@@ -448,147 +532,3 @@ def test_results_page_is_whole_after_every_row_and_starts_anew(tmp_path: Path) -
             text = path.read_text()
             assert text.count("<section") == text.count("</section>") == number + 1
             assert text.count('loading="lazy"') == text.count('width="99"') == 2 * (number + 1)
-
-
-# --- visdom
-
-needs_visdom = pytest.mark.skipif(find_spec("visdom") is None, reason="visdom is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.05)
-
-
-def answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
-        return True
-    return False
-
-
-@pytest.fixture(autouse=True)
-def direct_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    monkeypatch.setattr(visdom_module, "SEND_INTERVAL", 0.0)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    port = free_port()
-    # The module's own entry point would first download scripts for the browser.
-    start = "from visdom.server.run_server import main; main()"
-    command = [sys.executable, "-c", start, "-port", str(port), "-env_path", str(tmp_path / "visdom"), "-bind_local"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until(lambda: answers(port) or process.poll() is not None)
-            yield process, port
-        finally:
-            process.kill()
-
-
-def window(port: int, env: str, name: str) -> dict[str, object]:
-    from visdom import Visdom
-
-    client = Visdom(port=port, env=env, use_incoming_socket=False, raise_exceptions=True)
-    assert client.win_exists(name)
-    return json.loads(client.get_window_data(name))
-
-
-@needs_visdom
-def test_curves_and_samples_reach_the_server(
-    tmp_path: Path, server: tuple[subprocess.Popen[bytes], int], caplog: pytest.LogCaptureFixture
-) -> None:
-    board = VisdomBoard(tmp_path / "run", port=server[1])
-    board.scalars(Progress(1, 4, 1), {"D_A": 0.5, "G_A": 2.0})
-    board.scalars(Progress(2, 8, 1), {"D_A": 0.25, "G_A": float("nan"), "val": 7.0})
-    board.images(Progress(2, 8, 1), {"real_A": solid(3), "fake_B": solid(4)})
-    board.close()
-    traces = window(server[1], "run", "losses")["content"]["data"]  # type: ignore[index]
-    points = {trace["name"]: (trace["x"], trace["y"]) for trace in traces}
-    assert points == {"D_A": ([4, 8], [0.5, 0.25]), "G_A": ([4], [2]), "val": ([8], [7])}
-    samples = window(server[1], "run", "samples")
-    assert str(samples["content"]["src"]).startswith("data:image/png")  # type: ignore[index]
-    assert [entry for entry in caplog.records if entry.name.startswith("i2i")] == []
-
-
-@needs_visdom
-def test_a_resumed_run_shows_its_history(tmp_path: Path, server: tuple[subprocess.Popen[bytes], int]) -> None:
-    lines: list[dict[str, object]] = [{"images": images, "D_A": images / 2} for images in (4, 8, 12)]
-    write_metrics(tmp_path / "metrics.jsonl", lines)
-    board = VisdomBoard(tmp_path, resume_images=8, port=server[1], env="main")
-    board.scalars(Progress(3, 12, 1), {"D_A": 0.0})
-    board.close()
-    (trace,) = window(server[1], "main", "losses")["content"]["data"]  # type: ignore[index]
-    assert (trace["x"], trace["y"]) == ([4, 8, 12], [2, 4, 0])
-
-
-@needs_visdom
-def test_a_server_killed_in_the_run_is_one_warning(
-    tmp_path: Path,
-    server: tuple[subprocess.Popen[bytes], int],
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    process, port = server
-    board = VisdomBoard(tmp_path, port=port)
-    board.scalars(Progress(1, 1, 1), {"D_A": 1.0})
-    wait_until(lambda: board._events.empty())
-    process.kill()
-    process.wait()
-    board.scalars(Progress(2, 2, 1), {"D_A": 1.0})
-    wait_until(lambda: not board._thread.is_alive())
-    board.images(Progress(3, 3, 1), {"real_A": solid(3)})
-    board.close()
-    assert len(caplog.messages) == 1 and f"{port} failed" in caplog.messages[0]
-    assert "\n" not in caplog.messages[0]
-    assert capfd.readouterr().out == ""
-
-
-@needs_visdom
-def test_an_absent_server_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    board = VisdomBoard(tmp_path, port=free_port())
-    board.scalars(Progress(1, 1, 1), {"D_A": 1.0})
-    board.close()
-    assert len([message for message in caplog.messages if "goes on without it" in message]) == 1
-
-
-@needs_visdom
-def test_a_server_that_never_answers_holds_nothing_up(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(visdom_module, "REQUEST_TIMEOUT", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        board = VisdomBoard(tmp_path, server="http://127.0.0.1", port=mute.getsockname()[1])
-        for step in range(1000):
-            board.scalars(Progress(step, step, 1), {"D_A": 1.0})
-        assert board._events.qsize() <= visdom_module.QUEUE_LENGTH
-        board.close()
-    assert len([message for message in caplog.messages if "goes on without it" in message]) == 1
-
-
-def test_a_missing_package_is_one_warning_with_the_way_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "visdom", None)
-    with caplog.at_level(logging.WARNING):
-        board = VisdomBoard(tmp_path)
-        board.scalars(Progress(1, 1, 1), {"D_A": 1.0})
-        board.close()
-    assert len(caplog.messages) == 1 and "pip install visdom" in caplog.messages[0]
-
-
-def test_long_curves_are_thinned_evenly() -> None:
-    trace = visdom_module._Trace()
-    for images in range(10 * visdom_module.MAX_POINTS):
-        trace.add(images, 0.0)
-    counts = [images for images, _ in trace.points]
-    assert len(counts) < visdom_module.MAX_POINTS
-    assert {b - a for a, b in zip(counts, counts[1:], strict=False)} == {16}

@@ -1,21 +1,20 @@
 """Loss curves from metrics.jsonl as a PNG; `python -m i2i.visuals.curves RUN_FOLDER` draws them by hand."""
 
 import argparse
-import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from i2i.visuals.records import POSITION_KEYS, read_records
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-POSITION_KEYS = ("step", "images", "epoch", "time")
 
 
 class Curve(NamedTuple):
@@ -25,22 +24,17 @@ class Curve(NamedTuple):
     values: NDArray[np.float64]
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file, without lines that a kill or a crash has torn."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue
-
-
 def read_metrics(path: str | Path) -> dict[str, Curve]:
     """The curves of a metrics.jsonl by name, in order of first appearance; values that are null are left out."""
+    return curves_of(read_records(Path(path)))
+
+
+def curves_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+    """The curves in records as metrics.jsonl holds them, by name, without values that are null or not finite."""
     points: dict[str, list[tuple[float, float]]] = {}
-    for record in read_records(Path(path)):
+    for record in records:
         for name, value in record.items():
-            if name not in POSITION_KEYS and value is not None:
+            if name not in POSITION_KEYS and value is not None and math.isfinite(value):
                 points.setdefault(name, []).append((record["images"], value))
     return {name: Curve(*np.array(pairs, dtype=np.float64).T) for name, pairs in points.items()}
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +15,15 @@ SMALLEST_CELL, LARGEST_CELL = 128, 512  # longest side in pixels of a picture on
 GAP = 4
 INK = "#222222"
 MAX_ROW_LABEL = 10  # widest class name, in heights of its letters
+
+Box = tuple[int, int, int, int]  # left, top, width and height in pixels
+
+
+class Sheet(NamedTuple):
+    """Labelled pictures on white, and where on it they are: a dict from labels to boxes for each sample."""
+
+    image: Image.Image
+    boxes: list[dict[str, Box]]
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -42,22 +52,30 @@ def grid(
     """Images (N, C, H, W) in reading order, `columns` to a row; small ones magnified without smoothing."""
     cells = _cells(images, _cell_size([images]))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    return _sheet(rows, column_labels, row_labels)
+    return _sheet(rows, column_labels, row_labels)[0]
 
 
 def comparison_grid(pictures: dict[str, Tensor]) -> Image.Image:
     """One row a sample and one column a label, the label on top; the batches (N, C, H, W) may differ in C, H and W."""
-    size = _cell_size(pictures.values())
-    columns = [_cells(images, size) for images in pictures.values()]
-    return _sheet([list(row) for row in zip(*columns, strict=True)], column_labels=list(pictures))
+    return _comparison(pictures).image
 
 
-def sample_sheet(pictures: dict[str, Tensor]) -> Image.Image:
+def sample_sheet(pictures: dict[str, Tensor]) -> Sheet:
     """What a board shows of its batches: a comparison, or where there is only one label a square of its images."""
     if len(pictures) > 1:
-        return comparison_grid(pictures)
-    (images,) = pictures.values()
-    return grid(images, math.ceil(math.sqrt(len(images))))
+        return _comparison(pictures)
+    ((label, images),) = pictures.items()
+    columns = math.ceil(math.sqrt(len(images)))
+    cells = _cells(images, _cell_size([images]))
+    sheet, boxes = _sheet([cells[start : start + columns] for start in range(0, len(cells), columns)])
+    return Sheet(sheet, [{label: box} for row in boxes for box in row])
+
+
+def _comparison(pictures: dict[str, Tensor]) -> Sheet:
+    size = _cell_size(pictures.values())
+    columns = [_cells(images, size) for images in pictures.values()]
+    sheet, boxes = _sheet([list(row) for row in zip(*columns, strict=True)], column_labels=list(pictures))
+    return Sheet(sheet, [dict(zip(pictures, row, strict=True)) for row in boxes])
 
 
 def labelled_grid(
@@ -71,7 +89,7 @@ def labelled_grid(
     for label, cell in zip(torch.as_tensor(labels).tolist(), _cells(images, _cell_size([images])), strict=True):
         by_class.setdefault(label, []).append(cell)
     classes = sorted(by_class)
-    return _sheet([by_class[label][:columns] for label in classes], row_labels=[class_names[c] for c in classes])
+    return _sheet([by_class[label][:columns] for label in classes], row_labels=[class_names[c] for c in classes])[0]
 
 
 def save_png(image: Image.Image, path: Path, compress_level: int = 1) -> None:
@@ -102,8 +120,11 @@ def _cells(images: Tensor, size: int) -> list[Image.Image]:
 
 def _sheet(
     rows: list[list[Image.Image]], column_labels: Sequence[str] = (), row_labels: Sequence[str] = ()
-) -> Image.Image:
-    """Cells on white, each column as wide and each row as high as its largest cell; labels on top and at the left."""
+) -> tuple[Image.Image, list[list[Box]]]:
+    """Cells on white, each column as wide and each row as high as its largest cell; labels on top and at the left.
+
+    Gives the boxes of the cells too, by row.
+    """
     columns = list(zip_longest(*rows))
     widths = [max(cell.width for cell in column if cell) for column in columns]
     heights = [max(cell.height for cell in row) for row in rows]
@@ -115,15 +136,18 @@ def _sheet(
     tops = list(accumulate(heights, lambda y, height: y + height + GAP, initial=top))
 
     sheet = Image.new("RGB", (lefts[-1], tops[-1]), "white")
-    for row, y in zip(rows, tops, strict=False):
-        for cell, x in zip(row, lefts, strict=False):
-            sheet.paste(cell, (x, y))
+    boxes = [
+        [(x, y, *cell.size) for cell, x in zip(row, lefts, strict=False)] for row, y in zip(rows, tops, strict=False)
+    ]
+    for cells, places in zip(rows, boxes, strict=True):
+        for cell, box in zip(cells, places, strict=True):
+            sheet.paste(cell, box[:2])
     draw = ImageDraw.Draw(sheet)
     for label, x, width in zip(column_labels, lefts, widths, strict=False):
         draw.text((x + width / 2, top / 2), _clip(label, font, width), INK, font, anchor="mm")
     for label, y, height in zip(row_labels, tops, heights, strict=False):
         draw.text((left - 2 * GAP, y + height / 2), label, INK, font, anchor="rm")
-    return sheet
+    return sheet, boxes
 
 
 def _font(size: int, labels: Sequence[str]) -> ImageFont.FreeTypeFont:

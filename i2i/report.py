@@ -1,0 +1,73 @@
+"""`python -m i2i.report RUN [RUN ...]`: the page of a run from its files, or one that compares several."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from i2i.config import OptionParser, from_values, option
+from i2i.metrics.card import Card
+from i2i.visuals.records import replace_text
+from i2i.visuals.report import build_report
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """Where runs are looked for, what is shown beside them, and where the page goes."""
+
+    checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for")
+    cards: tuple[str, ...] | None = option(None, "metrics cards to show, the JSON files that test.py --metrics writes")
+    output: str | None = option(None, "the page (default: report.html in the RUN, for several reports/compare.html)")
+
+    def page(self, runs: Sequence[Path]) -> Path:
+        """The file that the report on `runs` goes to."""
+        if self.output is not None:
+            return Path(self.output)
+        return runs[0] / "report.html" if len(runs) == 1 else Path("reports") / "compare.html"
+
+
+def main() -> int:
+    """Write the page, print where it is, and give the exit code: 0, or 2 for what is wrong with the options."""
+    parser = _parser()
+    given = parser.given(sys.argv[1:])
+    try:
+        config: ReportConfig = from_values(ReportConfig, parser.defaults | given)
+        runs = [find_recorded(run, config.checkpoints_dir) for run in given["run"]]
+        page = config.page(runs)
+        html = build_report(runs, cards=[Card.load(card).as_dict() for card in config.cards or ()])
+        page.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(page, html)
+    except (ValueError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    print(page)
+    return 0
+
+
+def find_recorded(run: str, checkpoints_dir: str) -> Path:
+    """The folder of a run that has recorded something: `run` itself, or the one of that name in `checkpoints_dir`.
+
+    Raises:
+        ValueError: if neither holds a metrics.jsonl; names the runs that do.
+    """
+    for folder in (Path(run), Path(checkpoints_dir) / run):
+        if (folder / "metrics.jsonl").is_file():
+            return folder
+    known = ", ".join(sorted(path.parent.name for path in Path(checkpoints_dir).glob("*/metrics.jsonl"))) or "none"
+    raise ValueError(f"{run!r} is no run's folder, nor a run in {checkpoints_dir}; runs there: {known}")
+
+
+def _parser() -> OptionParser:
+    parser = OptionParser(
+        prog="python -m i2i.report",
+        description="Writes the page of a run from the files in its folder, or of several runs one that compares them.",
+    )
+    parser.usage = "%(prog)s RUN [RUN ...] [options]"
+    parser.add_argument("run", metavar="RUN", nargs="+", help="a run's folder, or its name below --checkpoints_dir")
+    parser.add_options("report", ReportConfig)
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
