@@ -1,37 +1,36 @@
 """Train a model: `python train.py --model cyclegan --dataroot FOLDER --name RUN`; --help lists the options."""
 
-from i2i.data import BatchStream, build_dataset, sample_batch
-from i2i.models import build_model
-from i2i.run import resolve_device, seed_everything
+from i2i.data import BatchStream, sample_batch
 from i2i.training import Trainer
 from i2i.visuals.options import build_boards
 from options.train_options import TrainOptions
 
 
-def train(options: TrainOptions) -> None:
-    device = resolve_device(options.run.device)
-    seed_everything(options.run.seed, options.train.deterministic)
-    dataset = build_dataset(options.data.for_device(device.type), options.run.seed)
-    model = build_model(options.model_name, options.model, dataset.spec, drawn=options.checkpoint is None).to(device)
-    stream = BatchStream(dataset, options.data.batch_size, options.run.seed, device)
+def build_trainer(options: TrainOptions) -> Trainer:
+    device = options.seeded_device()
+    dataset, validator = options.datasets(device)
+    model = options.built_model(dataset.spec, device)
     trainer = Trainer(
         model,
-        stream,
+        BatchStream(dataset, options.data.batch_size, options.run.seed, device),
         options.train,
         folder=options.run.folder,
         options=options.saved(),
         samples=sample_batch(dataset, device=device),
         resume_command=options.resume_command,
         acceleration=options.choices(model, len(dataset), device),
+        validator=validator,
+        validation=options.validation,
     )
-    resumed = None
-    if options.checkpoint is not None:
-        trainer.load_state_dict(options.checkpoint)
-        options.checkpoint, resumed = None, trainer.images
-    options.prepare_folder()
-    trainer.boards = build_boards(options.visuals, options.run.folder, resumed)
+    resumed, folder = options.resume(trainer), options.prepare_folder()
+    options.record(trainer)
+    trainer.boards = build_boards(options.visuals, folder, resumed)
     options.announce(trainer)
-    if not trainer.fit():
+    return trainer
+
+
+def train(options: TrainOptions) -> None:
+    if not build_trainer(options).fit():
         raise SystemExit(130)
 
 

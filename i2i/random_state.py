@@ -38,13 +38,12 @@ def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 @contextmanager
 def isolated(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn from torch's generators in here, they are put back at the end."""
-    cpu, own = torch.get_rng_state(), _device_state(device)
+    """Whatever is drawn in here from Python's, NumPy's, torch's generators and that of `device`: they are put back."""
+    states = random_states(device)
     try:
         yield
     finally:
-        torch.set_rng_state(cpu)
-        _restore_device_state(own, device)
+        restore_random_states(states, device)
 
 
 def _device_state(device: torch.device) -> Tensor | None:

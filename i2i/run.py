@@ -13,6 +13,8 @@ import torch
 
 from i2i.config import check_range, option
 
+NAMED = ("best", "latest")  # checkpoints that go by a name, not by a number
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
@@ -78,12 +80,12 @@ def find_run(run: str, checkpoints_dir: str) -> Path:
 
 
 def checkpoint_path(folder: Path, epoch: str) -> Path:
-    """`latest.pt` or `epoch_<N>.pt` in a run's folder.
+    """`latest.pt`, `best.pt` or `epoch_<N>.pt` in a run's folder.
 
     Raises:
         ValueError: if it is not there; names those that are.
     """
-    path = folder / ("latest.pt" if epoch == "latest" else f"epoch_{epoch}.pt")
+    path = folder / (f"{epoch}.pt" if epoch in NAMED else f"epoch_{epoch}.pt")
     if path.is_file():
         return path
     if not folder.is_dir():
@@ -92,8 +94,8 @@ def checkpoint_path(folder: Path, epoch: str) -> Path:
 
 
 def saved_epochs(folder: Path) -> list[str]:
-    """What `--epoch` can be: the numbers in order, then latest."""
-    return [str(epoch) for epoch in epoch_checkpoints(folder)] + ["latest"] * (folder / "latest.pt").is_file()
+    """What `--epoch` can be: the numbers in order, then best and latest."""
+    return [*map(str, epoch_checkpoints(folder)), *(name for name in NAMED if (folder / f"{name}.pt").is_file())]
 
 
 def epoch_checkpoints(folder: Path) -> dict[int, Path]:

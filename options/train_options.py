@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shlex
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,15 @@ import yaml
 from filelock import FileLock, Timeout
 
 from i2i.acceleration import AccelerationConfig, Choices, Work, choose
-from i2i.config import OptionParser
-from i2i.models import MODELS, GanModel
-from i2i.run import RunConfig, epoch_checkpoints, saved_epochs
-from i2i.training import Diverged, TrainConfig, Trainer
+from i2i.config import OptionParser, as_dict, from_values
+from i2i.data import DataSpec, ImageDataset
+from i2i.environment import environment
+from i2i.metrics.config import JudgesConfig
+from i2i.models import MODELS, GanModel, build_model
+from i2i.run import RunConfig, checkpoint_path, resolve_device, saved_epochs, seed_everything
+from i2i.training import Diverged, TrainConfig, Trainer, checkpoint
 from i2i.training.memory import announce_memory
+from i2i.validation import ValidationConfig, Validator, build_validator, validation_data
 from i2i.visuals.options import VisualsConfig
 from options.base_options import BaseOptions
 
@@ -33,11 +40,14 @@ class TrainOptions(BaseOptions):
     program = "train.py"
     description = "Train a model on a folder of images."
     train: TrainConfig
+    validation: ValidationConfig
+    judges: JudgesConfig
     acceleration: AccelerationConfig
     visuals: VisualsConfig
 
     def sections(self) -> dict[str, type]:
-        return super().sections() | {"train": TrainConfig, "acceleration": AccelerationConfig, "visuals": VisualsConfig}
+        own = {"train": TrainConfig, "validation": ValidationConfig, "judges": JudgesConfig}
+        return super().sections() | own | {"acceleration": AccelerationConfig, "visuals": VisualsConfig}
 
     def add_commands(self, parser: OptionParser) -> None:
         super().add_commands(parser)
@@ -76,8 +86,8 @@ class TrainOptions(BaseOptions):
         except Diverged as error:
             self.fail(str(error), code=1)
 
-    def prepare_folder(self) -> None:
-        """Make the run's folder this process's own, or refuse; `options.yaml` there says how the run is made.
+    def prepare_folder(self) -> Path:
+        """Make the run's folder this process's own, or refuse; `options.yaml` there says how the run is made. Gives it.
 
         Checkpoints that are not gone on from are put aside: those of a run that is overwritten until the new one has
         saved, those behind an earlier epoch for good.
@@ -102,16 +112,17 @@ class TrainOptions(BaseOptions):
         self._put_aside(folder)
         text = yaml.safe_dump(self.saved(), sort_keys=False)
         (folder / "options.yaml").write_text(text, encoding="utf-8")
+        return folder
 
     def _put_aside(self, folder: Path) -> None:
-        held = [*epoch_checkpoints(folder).values(), folder / "latest.pt"]
+        held = [checkpoint_path(folder, name) for name in saved_epochs(folder)]
         if not self.train.continue_train:
             newer, suffix = held, "replaced"
         elif self.path.name == "latest.pt":
             newer = []
         else:
-            newer, suffix = held[held.index(self.path) + 1 :], "aside"
-        for path in filter(Path.is_file, newer):
+            newer, suffix = [path for path in held if _images(path) > _images(self.path)], "aside"
+        for path in newer:
             aside, number = path.with_name(f"{path.name}.{suffix}"), 2
             while suffix == "aside" and aside.exists():
                 aside, number = path.with_name(f"{path.name}.{suffix}{number}"), number + 1
@@ -122,6 +133,44 @@ class TrainOptions(BaseOptions):
     def saved(self) -> dict[str, Any]:
         """The options that belong to the run, not to this start of it: what options.yaml and checkpoints hold."""
         return {name: value for name, value in self.as_dict().items() if name not in NOT_STORED}
+
+    def seeded_device(self) -> torch.device:
+        """The device, where everything random is seeded from here on.
+
+        Raises:
+            ValueError: if this machine has no such device.
+        """
+        seed_everything(self.run.seed, self.train.deterministic)
+        return resolve_device(self.run.device)
+
+    def datasets(self, device: torch.device) -> tuple[ImageDataset, Validator | None]:
+        """What is trained on, and what validates it on images that are held out, if there are any.
+
+        Raises:
+            ValueError: if there is no data, or what is asked for as validation cannot be had.
+        """
+        data = self.data.for_device(device.type)
+        dataset, held_out = validation_data(self.validation, data, self.run.seed)
+        targets = MODELS[self.model_name].targets
+        return dataset, build_validator(self.validation, self.judges, held_out, dataset, targets, device)
+
+    def built_model(self, spec: DataSpec, device: torch.device) -> GanModel:
+        """The model for data of `spec`, its weights drawn unless they come from the checkpoint.
+
+        Raises:
+            ValueError: if the options do not go with the data, or weights that it learns by are missing.
+        """
+        model = build_model(self.model_name, self.model, spec, drawn=self.checkpoint is None).to(device)
+        model.load_networks(self.judges.lpips_net, self.judges.lpips_weights, device)
+        return model
+
+    def resume(self, trainer: Trainer) -> int | None:
+        """Go on from the checkpoint, if there is one; gives the images that it has seen."""
+        if self.checkpoint is None:
+            return None
+        trainer.load_state_dict(self.checkpoint)
+        self.checkpoint = None
+        return trainer.images
 
     def choices(self, model: GanModel, images: int, device: torch.device) -> Choices:
         """How to train on `images` images an epoch.
@@ -151,6 +200,39 @@ class TrainOptions(BaseOptions):
         print(f"{self.model_name} on {device}, {epochs}, into {self.run.folder}", flush=True)
         announce_memory(trainer)
 
+    def _changed(self) -> list[str]:
+        """The options that are not at their defaults."""
+        defaults = self.parser().defaults
+        usual = {"model": self.default_model}
+        for config in (*self.sections().values(), self.config_class):
+            usual |= as_dict(from_values(config, defaults))
+        return [name for name, value in self.as_dict().items() if usual[name] != value]
+
+    def record(self, trainer: Trainer) -> None:
+        """Write down in run.json how the run came about, for the report."""
+        spec, held = trainer.model.spec, trainer.monitor.validator
+        data = {
+            "dataroot": self.data.dataroot,
+            "layout": self.data.dataset_mode,
+            "images an epoch": len(trainer.stream),
+            "images held out": 0 if held is None else len(held),
+            "size": "x".join(map(str, spec.image_size)),
+            "classes": list(spec.classes),
+        }
+        for name, domains in zip("ab", spec.domains, strict=True):
+            data[name] = " and ".join(f"{domain.channels} channels of {domain.kind}" for domain in domains)
+        players = {name: sum(p.numel() for p in player.parameters()) for name, player in trainer.model.players.items()}
+        record = {
+            "changed": self._changed(),
+            "command": shlex.join(["python", *sys.argv]),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "total_images": self.train.epochs * len(trainer.stream),
+            "environment": environment(trainer.stream.device),
+            "data": data,
+            "parameters": {name: count / 1e6 for name, count in players.items()},
+        }
+        (self.run.folder / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
     def ways_out(self) -> str:
         latest = self.run.folder / "latest.pt"
         saved = f"go on from {latest} with: {self.resume_command}" if latest.is_file() else "nothing was saved yet"
@@ -172,3 +254,11 @@ class TrainOptions(BaseOptions):
             words += ["--checkpoints_dir", self.run.checkpoints_dir]
         program = sys.argv[0] if sys.argv[0].endswith("train.py") else "train.py"
         return shlex.join(["python", program, *words, "--continue_train"])
+
+
+def _images(path: Path) -> float:
+    """Images that a checkpoint has seen; infinite for a damaged one."""
+    try:
+        return checkpoint.load(path, mapped=True)["images"]
+    except ValueError:
+        return math.inf

@@ -16,6 +16,8 @@ from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS
 from i2i.models.cgan import CGAN
 from i2i.models.game import AdversarialConfig, Game
 from i2i.networks.blocks import Judged
+from i2i.training import Trainer
+from i2i.training.updates import update
 from tests import tiny
 
 REAL, FAKE = torch.full((4, 1, 8, 8), 0.5), torch.full((4, 1, 8, 8), -0.5)
@@ -61,12 +63,16 @@ def test_plain_models_have_no_state_beside_their_networks_and_pools(name: str) -
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)
-def test_several_discriminator_steps_are_made_on_fresh_batches(name: str) -> None:
+def test_several_discriminator_steps_are_made_on_fresh_batches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     trainer = tiny.trainer(tiny.MODELS[name](d_steps=3), batch_size=2)
     updates: list[str] = []
-    update = trainer._update
-    trainer._update = lambda player: (updates.append(player), update(player))  # type: ignore[method-assign]
+
+    def noted(trainer: Trainer, player: str, losses: dict[str, list[Tensor]]) -> None:
+        updates.append(player)
+        update(trainer, player, losses)
+
+    monkeypatch.setattr("i2i.training.trainer.update", noted)
     trainer.train_step()
     assert sorted(updates) == ["discriminator"] * 3 + ["generator"]
     assert trainer.images == 6

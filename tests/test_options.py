@@ -245,7 +245,8 @@ def test_help_shows_the_chosen_model_alone(capsys: pytest.CaptureFixture[str]) -
         assert [model for model, page in pages.items() if flag in page] == [owner]
     for model, page in pages.items():
         headings = [line for line in page.splitlines() if line.endswith(":") and not line.startswith(" ")]
-        assert headings == ["options:", "run:", "data:", f"model {model}:", "train:", "acceleration:", "visuals:"]
+        own = ["run:", "data:", f"model {model}:", "train:", "validation:", "judges:", "acceleration:", "visuals:"]
+        assert headings == ["options:", *own]
     assert "--no-dropout" in pages["pix2pix"] and "--no-dropout" not in pages["cyclegan"]
     assert "(default: 286)" in pages["pix2pix"] and "(default: 28)" in pages["cgan"]
 

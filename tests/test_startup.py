@@ -181,7 +181,7 @@ def test_a_continued_run_draws_no_weights(tmp_path: Path, monkeypatch: pytest.Mo
         drawn.append(bool(operations.names & DRAWING))
         return model
 
-    monkeypatch.setattr(train, "build_model", build)
+    monkeypatch.setattr("options.train_options.build_model", build)
     for more in (["--n_epochs", "1"], ["--n_epochs", "2", "--continue_train"]):
         train.train(TrainOptions([*words, *more]))
     assert drawn == [True, False]

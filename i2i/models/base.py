@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from i2i.config import check_choice, check_range, option
 from i2i.data.batch import Batch, DataSpec
+from i2i.losses import Distance
 from i2i.models.game import AdversarialConfig
 from i2i.networks import (
     DISCRIMINATORS,
@@ -145,6 +147,7 @@ class GanModel(nn.Module):
     Config: ClassVar[type]
     defaults: ClassVar[dict[str, Any]] = {}  # of options that others own, such as the data's
     layouts: ClassVar[tuple[str, ...]] = ()  # the --dataset_mode that it can learn from
+    targets: ClassVar[tuple[str, ...]] = ("b",)  # the domains that it translates to
     reference_names: ClassVar[dict[str, str]] = {}  # G_A ... -> attribute
     plateau_loss: str = "G_GAN"  # what --lr_policy plateau watches unless told otherwise
     players: dict[str, Player]
@@ -152,6 +155,16 @@ class GanModel(nn.Module):
     def __init__(self, config: Any, spec: DataSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
+
+    def load_networks(self, lpips_net: str, lpips_weights: str | None, device: torch.device) -> None:
+        """Load what its distances need to learn by, which is no part of the model.
+
+        Raises:
+            ValueError: where the weights are missing; says which file belongs where.
+        """
+        for distance in vars(self).values():
+            if isinstance(distance, Distance):
+                distance.load_networks(lpips_net, lpips_weights, device)
 
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         """Yield the phases of one step; code after a yield runs with the updated weights.

@@ -43,6 +43,7 @@ class CycleGAN(GanModel):
 
     defaults = {"dataset_mode": "unaligned"}
     layouts = ("unaligned", "aligned")
+    targets = ("b", "a")
     plateau_loss = "cycle_A"
     reference_names = {
         "G_A": "generator_a_to_b",

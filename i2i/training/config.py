@@ -10,6 +10,7 @@ from i2i.config import check_choice, check_range, option
 from i2i.training.schedules import POLICIES
 
 FUSED = ("auto", "on", "off")
+ON_NAN = ("stop", "skip", "rollback")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +25,21 @@ class TrainConfig:
     beta2: float = option(0.999, "Adam's second momentum")
     lr_policy: str = option("linear", "how the learning rate changes", choices=tuple(POLICIES))
     lr_decay_iters: int = option(50, "epochs between the drops of policy step")
-    plateau_loss: str | None = option(None, "loss whose epoch mean policy plateau watches (default: the model's)")
+    plateau_loss: str | None = option(
+        None, "loss whose epoch mean policy plateau watches (default: --best_metric, or without one the model's)"
+    )
     accumulate: int = option(1, "batches whose gradients are averaged before a step")
     fused_adam: str = option("auto", "Adam in one pass over the weights; auto: on the CPU and on CUDA", choices=FUSED)
     checkpoint_activations: bool = option(False, "compute activations again instead of keeping them: less memory")
     clip_grad: float | None = option(None, "largest norm of a player's gradient")
     ema: float | None = option(None, "decay of a moving average of the generator's weights, such as 0.999")
+    on_nan: str = option(
+        "stop",
+        "where a loss or a gradient is not finite: stop, skip such steps, or rollback to the last save at half the "
+        "learning rate",
+        choices=ON_NAN,
+    )
+    doctor: bool = option(True, "look for what goes wrong, and say it")
     deterministic: bool = option(False, "only algorithms that give the same bits every time, on CUDA too")
     print_freq: int = option(100, "images between the lines of the log")
     display_freq: int = option(400, "images between sample pictures")
@@ -42,6 +52,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_choice("lr_policy", self.lr_policy, tuple(POLICIES))
         check_choice("fused_adam", self.fused_adam, FUSED)
+        check_choice("on_nan", self.on_nan, ON_NAN)
         positive = ("accumulate", "lr_decay_iters", "print_freq", "display_freq", "save_latest_freq", "save_epoch_freq")
         for name in positive:
             check_range(name, getattr(self, name), 1)

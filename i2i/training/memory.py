@@ -111,14 +111,16 @@ def estimate(trainer: Trainer) -> int | None:
 def _peak(trainer: Trainer, parts: int) -> int:
     from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
-    assert trainer.samples is not None
-    stream: Any = _Shapes(trainer.samples, trainer.stream.batch_size, trainer.stream.device)
+    assert trainer.monitor.samples is not None
+    stream: Any = _Shapes(trainer.monitor.samples, trainer.stream.batch_size, trainer.stream.device)
     fake = FakeTensorMode(allow_non_fake_inputs=True)  # constants that a loss may bring along
     with FakeCopyMode(fake):
         model = copy.deepcopy(trainer.model)
     # The copy is laid out already; a second time it could not be.
     acceleration = dataclasses.replace(trainer.acceleration, channels_last=False, compile="off", keep_memory=False)
-    config = dataclasses.replace(trainer.config, accumulate=parts)
+    config = dataclasses.replace(
+        trainer.config, accumulate=parts, on_nan="stop", doctor=False
+    )  # nothing can be looked at
     with fake, _Rehearsal() as live:
         pools = [module for module in model.modules() if isinstance(module, ReplayPool)]
         live.show([*model.parameters(), *model.buffers(), [pool.images for pool in pools]])

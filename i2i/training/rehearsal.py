@@ -25,7 +25,7 @@ def rehearse(trainer: Trainer, samples: Batch) -> None:
     If that fails the networks are uncompiled, with a warning: whatever a compiler trips over, training goes on.
     """
     batch = _resized(samples, trainer.stream.batch_size)
-    kept = copy.deepcopy(trainer.model.state_dict())
+    kept, watched = copy.deepcopy(trainer.model.state_dict()), trainer.monitor.state_dict()
     log.info("compiling the generators, which takes about a minute")
     try:
         with isolated(trainer.stream.device):
@@ -37,6 +37,7 @@ def rehearse(trainer: Trainer, samples: Batch) -> None:
         log.warning("compiling failed, training goes on without: %s", reason)
     finally:
         trainer.model.load_state_dict(kept)
+        trainer.monitor.load_state_dict(watched, None)
         for optimizer in trainer.optimizers.values():
             optimizer.zero_grad()
 

@@ -32,8 +32,8 @@ class Saver:
         """Whether the clock asks for a save."""
         return time.monotonic() - self._saved_at > self.seconds
 
-    def save(self, state: dict[str, Any], epoch: int | None = None) -> None:
-        """Write `state` as the latest, unless it is that already, and as the checkpoint of `epoch` if that is given.
+    def save(self, state: dict[str, Any], epoch: int | None = None, best: bool = False) -> None:
+        """Write `state` as the latest, unless it is that already; as the checkpoint of `epoch` or the best if asked.
 
         Raises:
             Diverged: if anything in it is not finite.
@@ -45,6 +45,8 @@ class Saver:
                 if state["step"]:
                     self._drop_replaced()
             self._saved_at, self._saved_step = time.monotonic(), state["step"]
+        if best and self.folder is not None:
+            checkpoint.save_as_well(self.folder / "latest.pt", self.folder / "best.pt")
         if epoch is not None and self.folder is not None:
             checkpoint.save_as_well(self.folder / "latest.pt", self.folder / f"epoch_{epoch}.pt")
             epochs = list(epoch_checkpoints(self.folder).values())

@@ -28,6 +28,9 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "history": trainer.history.state_dict(),
         "epoch_history": trainer.epoch_history.state_dict(),
         "scaler": trainer.scaler.state_dict(),
+        "monitor": trainer.monitor.state_dict(),
+        "validation": trainer.monitor.validation_state(),
+        "rollbacks": trainer.rollbacks,
         "random": random_states(trainer.stream.device),
         "step": trainer.step,
         "images": trainer.images,
@@ -44,6 +47,22 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
     classes, now = tuple(saved["spec"]["classes"]), trainer.model.spec.classes
     if classes != now:
         raise ValueError(f"the checkpoint knows the classes {', '.join(classes)}, the data has {', '.join(now)}")
+    restore_networks(trainer, saved)
+    trainer.rollbacks = saved.get("rollbacks", 0)
+    trainer.monitor.load_state_dict(saved.get("monitor", {}), saved.get("validation"))
+    trainer.history.load_state_dict(saved["history"])
+    trainer.epoch_history.load_state_dict(saved["epoch_history"])
+    trainer.step = saved["step"]
+    trainer.stream.seek(_position(saved["images"], saved["epoch_length"], len(trainer.stream)))
+    restore_random_states(saved["random"], trainer.stream.device)
+
+
+def restore_networks(trainer: Trainer, saved: dict[str, Any]) -> None:
+    """Put back the networks and what moves them, and nothing else.
+
+    Raises:
+        ValueError: if the checkpoint is of another architecture.
+    """
     trainer.model.load_checkpoint(saved["model"], saved["options"] | saved["spec"])
     if trainer.ema is not None:
         if saved["ema"] is None:
@@ -53,11 +72,6 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
     _restore_optimizers(trainer, saved)
     if saved["scaler"]:
         trainer.scaler.load_state_dict(saved["scaler"])
-    trainer.history.load_state_dict(saved["history"])
-    trainer.epoch_history.load_state_dict(saved["epoch_history"])
-    trainer.step = saved["step"]
-    trainer.stream.seek(_position(saved["images"], saved["epoch_length"], len(trainer.stream)))
-    restore_random_states(saved["random"], trainer.stream.device)
 
 
 def _restore_optimizers(trainer: Trainer, saved: dict[str, Any]) -> None:

@@ -1,0 +1,185 @@
+"""What looks on while a model trains: boards, the doctor, validation. None of it moves a weight or a random state."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from i2i.acceleration import eagerly
+from i2i.data import Batch
+from i2i.data.display import displayed
+from i2i.doctor import Doctor, not_finite
+from i2i.metrics import METRICS
+from i2i.models.game import Game
+from i2i.random_state import isolated
+from i2i.training.progress import ProgressBar
+from i2i.training.saving import Diverged
+from i2i.validation import Selection, Validation, ValidationConfig, Validator
+from i2i.visuals import Finding
+
+if TYPE_CHECKING:
+    from i2i.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Reports how `trainer` gets on, has a doctor look at it, and validates it on what `validator` holds.
+
+    `val_freq` is the number of images between two validations, None for none; `selection` knows which validation was
+    the best, None where nothing says what good is. `norms` are those of the players' gradients in the first step after
+    each line of the log.
+    """
+
+    def __init__(
+        self, trainer: Trainer, samples: Batch | None, validator: Validator | None, config: ValidationConfig
+    ) -> None:
+        self.trainer, self.samples, self.validator, self.config = trainer, samples, validator, config
+        self.doctor = Doctor() if trainer.config.doctor else None
+        self.val_freq = config.frequency(len(validator), len(trainer.stream)) if validator is not None else None
+        metric = validator.best_metric if validator is not None else None
+        self.selection = Selection(metric, METRICS[metric].higher_is_better) if metric is not None else None
+        self.norms: dict[str, Tensor] = {}
+        self._games = {name: module for name, module in trainer.model.named_modules() if isinstance(module, Game)}
+        self._validated_at = -1
+        self._read_at = (time.monotonic(), 0, 0.0)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether validations have brought nothing better for longer than `--patience`."""
+        return self.selection is not None and self.selection.exhausted(self.config.patience)
+
+    def start(self) -> None:
+        """Time runs from here."""
+        trainer = self.trainer
+        self._read_at = (time.monotonic(), trainer.images, trainer.stream.waited)
+        if trainer.step == 0:
+            self.show_samples()
+
+    def report(self, bar: ProgressBar) -> None:
+        """Show the means of the losses since the last report, and what the doctor makes of them.
+
+        Raises:
+            Diverged: if one of them was not finite.
+        """
+        trainer = self.trainer
+        self.check_losses()
+        losses = trainer.history.means()
+        if not losses:
+            return
+        now = (time.monotonic(), trainer.images, trainer.stream.waited)
+        seconds, images, waited = (new - old for new, old in zip(now, self._read_at, strict=True))
+        self._read_at = now
+        speed = {"seconds_per_image": seconds / max(images, 1), "data_share": waited / max(seconds, 1e-9)}
+        rates = {f"lr_{name}": optimizer.param_groups[0]["lr"] for name, optimizer in trainer.optimizers.items()}
+        norms = {name: float(norm) for name, norm in self.norms.items()}
+        if trainer.scaler.is_enabled():  # which sees to gradients that are not finite
+            norms = {name: norm for name, norm in norms.items() if math.isfinite(norm)}
+        self.norms = {}
+        figures: dict[str, float] = {}
+        if self.doctor is not None:
+            games = {name: game.observed() for name, game in self._games.items()}
+            self.tell(self.doctor.losses(trainer.progress, losses, norms, games))
+            figures = self.doctor.figures
+        gradients = {f"grad_{name}": norm for name, norm in norms.items()}
+        trainer.boards.scalars(trainer.progress, losses | rates | gradients | figures | speed)
+        bar.show(trainer.progress, losses, **speed)
+
+    def check_losses(self) -> None:
+        """Raise Diverged if a loss was not finite, and show that."""
+        history = self.trainer.history
+        try:
+            self.trainer.saver.check_losses(history)
+        except Diverged:
+            assert history.first_bad is not None
+            step, names = history.first_bad
+            self.tell([not_finite(names, step)])
+            raise
+
+    def show_samples(self) -> None:
+        """Show what the model makes of the samples."""
+        if self.samples is None:
+            return
+        with self._looking():
+            pictures = self.trainer.model.visuals(self.samples)
+        shown = displayed(pictures, *self.trainer.model.spec.domains)
+        on_cpu = {label: images.float().cpu() for label, images in shown.items()}
+        self.trainer.boards.images(self.trainer.progress, on_cpu)
+        if self.doctor is not None:
+            self.tell(self.doctor.pictures(self.trainer.progress, on_cpu))
+
+    def validate(self) -> None:
+        """Validate, unless that has been done with these weights, and save them if none were better before."""
+        trainer, validator = self.trainer, self.validator
+        if validator is None or self.val_freq is None or self._validated_at == trainer.images:
+            return
+        with self._looking():
+            found = validator.run(trainer.model)
+        self._validated_at = trainer.images
+        self._show_validation(found)
+        if self.doctor is not None:
+            doubts = self.doctor.validated(trainer.progress, found.figures, found.train_figures, found.thumbnails)
+            self.tell(doubts)
+        if self.selection is None:
+            return
+        is_best = self.selection.update(found.figures, trainer.images, len(validator))
+        trainer.validated(self.selection.watched(found.figures))
+        if is_best:
+            trainer.save(best=True)
+
+    def _show_validation(self, found: Validation) -> None:
+        trainer = self.trainer
+        values = {f"val_{name}": value for name, value in found.figures.items()}
+        values |= {f"train_{name}": value for name, value in found.train_figures.items()}
+        trainer.boards.scalars(trainer.progress, values)
+        if found.best:
+            trainer.boards.examples(trainer.progress, found.ranked_by, found.best, found.worst)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in found.figures.items())
+        log.info("validation after %s images: %s", f"{trainer.images:,}", shown)
+
+    def tell(self, findings: list[Finding]) -> None:
+        """Show what the doctor has found."""
+        for finding in findings:
+            log.warning("doctor, %s: %s %s", finding.name, finding.message, finding.advice)
+        if findings:
+            self.trainer.boards.findings(self.trainer.progress, findings)
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """The averaged weights, if there are any, uncompiled, and random states that come back."""
+        trainer = self.trainer
+        average = trainer.ema.applied() if trainer.ema is not None else nullcontext()
+        with average, eagerly(trainer.acceleration), isolated(trainer.stream.device):
+            yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next reports depend on, as plain values."""
+        return {
+            "doctor": self.doctor.state_dict() if self.doctor is not None else None,
+            "games": {name: game.observations() for name, game in self._games.items()},
+            "norms": {name: float(norm) for name, norm in self.norms.items()},
+            "validated_at": self._validated_at,
+        }
+
+    def validation_state(self) -> dict[str, Any] | None:
+        """Which validation was the best so far, as plain values."""
+        return self.selection.state_dict() if self.selection is not None else None
+
+    def load_state_dict(self, state: dict[str, Any], validation: dict[str, Any] | None) -> None:
+        """Go on from what `state_dict` and `validation_state` gave; another best metric starts anew."""
+        if self.doctor is not None and state.get("doctor"):
+            self.doctor.load_state_dict(state["doctor"])
+        for name, observations in state.get("games", {}).items():
+            if name in self._games:
+                self._games[name].load_observations(observations)
+        self.norms = {name: torch.tensor(norm) for name, norm in state.get("norms", {}).items()}
+        self._validated_at = state.get("validated_at", -1)
+        if self.selection is not None and validation is not None and validation["metric"] == self.selection.metric:
+            self.selection.load_state_dict(validation)

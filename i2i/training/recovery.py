@@ -1,0 +1,96 @@
+"""What is done about values that are not finite, besides stopping."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from i2i.training import checkpoint, state
+from i2i.training.saving import Diverged
+
+if TYPE_CHECKING:
+    from i2i.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+MOST_SKIPPED = 100  # steps in a row: no stroke of bad luck any more
+MOST_ROLLBACKS = 5  # in a run: the learning rate is down to a thirtieth then
+
+
+class Undo:
+    """What a step of `model` changes besides weights: buffers and pools, to be put back if the step is left out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        stateful = [m for m in model.modules() if type(m).get_extra_state is not nn.Module.get_extra_state]
+        self._extra = [(module, module.get_extra_state()) for module in stateful]
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Put it back."""
+        for buffer, kept in self._buffers:
+            buffer.copy_(kept)
+        for module, kept in self._extra:
+            module.set_extra_state(kept)
+
+
+class Skipping:
+    """Leaves out the updates of steps whose losses or gradients are not finite; `skipped` counts such steps.
+
+    To know that in time costs a synchronisation with the device for every update.
+    """
+
+    def __init__(self) -> None:
+        self.skipped, self.in_a_row, self._bad = 0, 0, False
+
+    def begin(self, model: nn.Module) -> None:
+        """A step begins."""
+        self._bad, self._undo = False, Undo(model)
+
+    def allows(self, losses: dict[str, list[Tensor]], norm: Tensor | None) -> bool:
+        """Whether a player may move after these losses of the step, on gradients of this `norm`; None: not known."""
+        values = [value.float() for many in losses.values() for value in many]
+        finite = bool(torch.isfinite(torch.stack(values if norm is None else [*values, norm])).all())
+        self._bad |= not finite
+        return finite
+
+    def end(self) -> bool:
+        """Put back what a bad step has changed; gives whether the step was good.
+
+        Raises:
+            Diverged: after many bad ones in a row.
+        """
+        self.in_a_row = self.in_a_row + 1 if self._bad else 0
+        self.skipped += self._bad
+        if self._bad:
+            self._undo()
+        if self.in_a_row >= MOST_SKIPPED:
+            raise Diverged(f"{MOST_SKIPPED} steps in a row were not finite; --on_nan rollback or a lower --lr may help")
+        return not self._bad
+
+
+def roll_back(trainer: Trainer, reason: str) -> bool:
+    """Go back to the weights of the last checkpoint at half the learning rates, and on with the next images.
+
+    What was saved stands as the new latest checkpoint. Gives False where nothing was saved, or it was done too often.
+    """
+    folder = trainer.saver.folder
+    if folder is None or not (folder / "latest.pt").is_file() or trainer.rollbacks >= MOST_ROLLBACKS:
+        return False
+    saved: dict[str, Any] = checkpoint.load(folder / "latest.pt")
+    state.restore_networks(trainer, saved)
+    trainer.rollbacks += 1
+    for optimizer in trainer.optimizers.values():
+        optimizer.zero_grad()
+        for group in optimizer.param_groups:  # under plateau; the other policies set them anew
+            group["lr"] /= 2
+    trainer.forget_losses()
+    log.warning(
+        "%s; rolled back to the weights of %s at step %d, learning rates are halved (%d of %d times)",
+        *(reason, "latest.pt", saved["step"], trainer.rollbacks, MOST_ROLLBACKS),
+    )
+    trainer.save()
+    return True

@@ -1,0 +1,293 @@
+"""What looks on while a model trains, and what is done where values are not finite."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i.data import Batch
+from i2i.models.base import Phase
+from i2i.run import checkpoint_path, saved_epochs
+from i2i.training import Diverged, Trainer, checkpoint
+from i2i.training.recovery import MOST_ROLLBACKS, MOST_SKIPPED
+from i2i.validation import Thumbnails, Validation, ValidationConfig
+from i2i.visuals import Board, Boards, Finding, Progress
+from tests import tiny
+
+
+class Notes(Board):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Progress, dict[str, float]]] = []
+        self.found: list[Finding] = []
+
+    def scalars(self, progress: Progress, values: dict[str, float]) -> None:
+        self.rows.append((progress, values))
+
+    def findings(self, progress: Progress, findings: Any) -> None:
+        self.found += findings
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        return [(progress.images, values[name]) for progress, values in self.rows if name in values]
+
+
+class Scripted:
+    """A validator that finds what it is told to, and draws random numbers on the way, as a careless one would."""
+
+    best_metric = "l1"
+
+    def __init__(self, values: list[float]) -> None:
+        self.values, self.runs = list(values), 0
+
+    def __len__(self) -> int:
+        return 2
+
+    def run(self, model: torch.nn.Module) -> Validation:
+        torch.rand(3)
+        assert not torch.is_grad_enabled() or not any(p.grad is not None for p in model.parameters())
+        value = self.values[min(self.runs, len(self.values) - 1)]
+        self.runs += 1
+        empty = torch.zeros(0, 3, 32, 32)
+        return Validation({"l1": value}, {}, [], [], Thumbnails(empty, empty, empty), "l1")
+
+
+def trainer(folder: Path | None, values: list[float] | None = None, **options: Any) -> tuple[Trainer, Notes]:
+    notes = Notes()
+    validation = ValidationConfig(val_freq=4, patience=options.pop("patience", None))
+    model = tiny.pix2pix()
+    config = tiny.TrainConfig(**{"n_epochs": 4, "n_epochs_decay": 0, "print_freq": 2} | options)
+    made = Trainer(
+        model,
+        tiny.RandomStream(model, 2, 8),  # type: ignore[arg-type]
+        config,
+        folder=folder,
+        options={"model": "pix2pix"},
+        boards=Boards([notes]),
+        validator=Scripted(values) if values is not None else None,  # type: ignore[arg-type]
+        validation=validation,
+    )
+    return made, notes
+
+
+# --- validation
+
+
+def test_validation_happens_every_so_many_images_and_at_the_end(tmp_path: Path) -> None:
+    made, notes = trainer(tmp_path, [0.5], n_epochs=1, n_epochs_decay=0)
+    made.fit()
+    assert [images for images, _ in notes.curve("val_l1")] == [4, 8]
+
+
+def test_the_best_weights_are_kept_and_the_checkpoint_says_why(tmp_path: Path) -> None:
+    made, _ = trainer(tmp_path, [0.5, 0.2, 0.4, math.nan, 0.3, 0.25, 0.6, 0.7])
+    made.fit()
+    best, latest = (checkpoint.load(tmp_path / f"{name}.pt") for name in ("best", "latest"))
+    assert (best["images"], latest["images"]) == (8, 32)
+    assert best["validation"]["metric"] == "l1"
+    assert best["validation"]["best"] == 0.2
+    assert best["validation"]["best_images"] == 8
+    assert latest["validation"]["best_images"] == 8
+    assert latest["validation"]["count"] == 8
+    assert latest["validation"]["since_best"] == 6
+    assert saved_epochs(tmp_path) == ["best", "latest"]
+    assert checkpoint_path(tmp_path, "best") == tmp_path / "best.pt"
+
+
+def weights(made: Trainer) -> list[Tensor]:
+    return [value.clone() for value in made.model.state_dict().values() if isinstance(value, Tensor)]
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_validation_does_not_disturb_training(tmp_path: Path, ema: float | None) -> None:
+    found = []
+    for values in (None, [0.5, 0.4, 0.3]):
+        torch.manual_seed(3)
+        made, _ = trainer(None, values, ema=ema)
+        made.fit()
+        found.append((weights(made), torch.get_rng_state()))
+    assert all(map(torch.equal, *(one for one, _ in found)))
+    assert torch.equal(*(state for _, state in found))
+
+
+def test_patience_stops_early_as_if_all_were_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made, notes = trainer(tmp_path, [0.5, 0.2, 0.3, 0.3, 0.3, 0.3], patience=2)
+    assert made.fit()
+    assert [images for images, _ in notes.curve("val_l1")] == [4, 8, 12, 16]
+    assert made.images == 16
+    assert "stopped early" in caplog.text
+    again, notes = trainer(tmp_path, [0.1], patience=2)
+    again.load_state_dict(checkpoint.load(tmp_path / "latest.pt"))
+    assert again.fit()
+    assert again.images == 16
+    assert "a larger --patience goes on" in caplog.text
+
+
+def test_plateaus_follow_the_best_metric(tmp_path: Path) -> None:
+    made, notes = trainer(tmp_path, [0.5], lr_policy="plateau", n_epochs=6)
+    made.fit()
+    rates = [rate for _, rate in notes.curve("lr_generator")]
+    assert rates[0] == pytest.approx(0.0002)
+    assert rates[-1] == pytest.approx(0.00004)  # twelve validations that bring nothing, of which it waits for five
+
+
+def test_a_run_that_goes_on_knows_its_best(tmp_path: Path) -> None:
+    straight, _ = trainer(tmp_path / "a", [0.5, 0.2, 0.4, 0.3])
+    (tmp_path / "a").mkdir()
+    straight.fit()
+    (tmp_path / "b").mkdir()
+    first, _ = trainer(tmp_path / "b", [0.5, 0.2], n_epochs=1)
+    first.fit()
+    second, _ = trainer(tmp_path / "b", [0.4, 0.3])
+    second.load_state_dict(checkpoint.load(tmp_path / "b" / "latest.pt"))
+    second.fit()
+    ends = [checkpoint.load(tmp_path / run / "latest.pt")["validation"] for run in "ab"]
+    assert ends[0]["best_images"] == ends[1]["best_images"] == 8
+    assert checkpoint.load(tmp_path / "b" / "best.pt")["images"] == 8
+
+
+# --- gradients and findings
+
+
+def test_norms_of_gradients_are_logged_for_every_player() -> None:
+    made, notes = trainer(None, n_epochs=1)
+    made.fit()
+    assert len(notes.curve("grad_generator")) == len(notes.curve("grad_discriminator")) == 4
+    assert all(value > 0 for _, value in notes.curve("grad_generator"))
+
+
+def test_the_norm_is_that_of_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(None)
+    seen: list[Tensor] = []
+    optimizer = made.optimizers["discriminator"]
+    step = optimizer.step
+
+    def noted(*args: Any, **keywords: Any) -> Any:
+        parameters = made.model.players["discriminator"].parameters()
+        seen.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]).norm())
+        return step(*args, **keywords)
+
+    monkeypatch.setattr(optimizer, "step", noted)
+    made.model.train()
+    made.train_step()
+    torch.testing.assert_close(made.monitor.norms["discriminator"], seen[0])
+
+
+# --- values that are not finite
+
+
+def poison(made: Trainer, monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool]) -> None:
+    """The generator's loss becomes NaN in the steps that `steps` names; the images of the batch as well."""
+    original = made.model.training_step
+
+    def poisoned(next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
+        bad = steps(step)
+
+        def batch() -> Batch:
+            good = next_batch()
+            good.a = good.image("a") * math.nan if bad else good.a
+            return good
+
+        yield from original(batch, step)
+
+    monkeypatch.setattr(made.model, "training_step", poisoned)
+
+
+def test_stop_is_the_default_and_says_what_it_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = trainer(tmp_path)
+    poison(made, monkeypatch, lambda step: step == 5)
+    with pytest.raises(Diverged, match="not finite at step 6"):
+        made.fit()
+    assert [finding.name for finding in notes.found] == ["not_finite"]
+    assert "--on_nan" in notes.found[0].advice
+
+
+def test_skipping_leaves_a_step_out_and_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    made, notes = trainer(None, on_nan="skip")
+    poison(made, monkeypatch, lambda step: step == 3)
+    made.model.train()
+    for _ in range(3):
+        made.train_step()
+    before, step = weights(made), made.step
+    with caplog.at_level(logging.WARNING):
+        made.train_step()
+    assert all(map(torch.equal, before, weights(made)))  # buffers of batch norm among them
+    assert (made.step, made.images) == (step + 1, 8)
+    assert "step 4 is left out" in caplog.text and "7.png" in caplog.text
+    made.train_step()
+    assert not all(map(torch.equal, before, weights(made)))
+    assert made.fit()
+    assert all(math.isfinite(value) for _, values in notes.rows for value in values.values())
+
+
+def test_pools_do_not_keep_what_a_bad_step_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.cyclegan()
+    made = tiny.trainer(model, on_nan="skip")
+    poison(made, monkeypatch, lambda step: step == 1)
+    model.train()
+    for _ in range(3):
+        made.train_step()
+    assert len(model.pool_b.images) == 4
+    assert all(image.isfinite().all() for image in model.pool_b.images)
+
+
+def test_skipping_gives_up_where_nothing_else_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(None, on_nan="skip", n_epochs=100)
+    poison(made, monkeypatch, lambda step: True)
+    made.model.train()
+    with pytest.raises(Diverged, match=f"{MOST_SKIPPED} steps in a row"):
+        made.fit()
+    assert made.step == MOST_SKIPPED
+
+
+def test_skipping_changes_nothing_where_all_is_finite() -> None:
+    found = []
+    for on_nan in ("stop", "skip"):
+        torch.manual_seed(0)
+        made, _ = trainer(None, on_nan=on_nan)
+        made.fit()
+        found.append(weights(made))
+    assert all(map(torch.equal, *found))
+
+
+def test_rolling_back_goes_on_from_the_last_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    made, notes = trainer(tmp_path, on_nan="rollback", save_latest_freq=4)
+    poison(made, monkeypatch, lambda step: step == 5)
+    assert made.fit()
+    assert made.rollbacks == 1
+    assert "rolled back to the weights of latest.pt at step 4" in caplog.text
+    rates = dict(notes.curve("lr_generator"))
+    assert rates[8] == pytest.approx(0.0002)
+    assert rates[16] == pytest.approx(0.0001)
+    assert [finding.name for finding in notes.found] == ["not_finite"]
+    end = checkpoint.load(tmp_path / "latest.pt")
+    assert (end["images"], end["rollbacks"]) == (32, 1)
+
+
+def test_rolling_back_gives_up_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(tmp_path, on_nan="rollback", save_latest_freq=4, n_epochs=40)
+    poison(made, monkeypatch, lambda step: step > 4)
+    with pytest.raises(Diverged):
+        made.fit()
+    assert made.rollbacks == MOST_ROLLBACKS
+    assert checkpoint.load(tmp_path / "latest.pt")["rollbacks"] == MOST_ROLLBACKS
+
+
+def test_without_a_save_there_is_no_way_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(tmp_path, on_nan="rollback")
+    poison(made, monkeypatch, lambda step: True)
+    with pytest.raises(Diverged, match="nothing was saved"):
+        made.fit()
+    assert not (tmp_path / "latest.pt").exists()
+
+
+def test_what_is_watched_is_plain_json() -> None:
+    made, _ = trainer(None, [0.5], n_epochs=1)
+    made.fit()
+    json.dumps([made.monitor.state_dict(), made.monitor.validation_state()])
