@@ -263,3 +263,17 @@ def test_a_gradient_penalty_is_not_tied_to_the_batch() -> None:
         for mode in ("vanilla", "wgangp")
     ]
     assert counts == [1, 0]
+
+
+def test_the_identity_loss_comes_down_to_its_weight_over_the_warm_up() -> None:
+    model = tiny.cyclegan(identity_warmup=10, lambda_identity=0.5)
+    stream = tiny.RandomStream(model)
+
+    def identity(step: int) -> float:
+        torch.manual_seed(0)
+        stream.seek(0)
+        losses = [phase.losses for phase in model.training_step(stream, step)]
+        return float(next(loss["idt_A"].detach() for loss in losses if "idt_A" in loss))
+
+    end = identity(10)
+    assert [identity(step) / end for step in (0, 5, 20)] == pytest.approx([10, 5.5, 1], rel=1e-5)

@@ -16,6 +16,8 @@ from i2i.models.base import GanModel, Phase, Player, TranslationConfig
 from i2i.models.game import Game, named
 from i2i.models.generation import generate
 
+IDENTITY_START = 10  # times the weight of the identity loss at the start of its warm-up
+
 
 class CycleGAN(GanModel):
     """Two generators that undo each other, and a discriminator for each domain.
@@ -30,13 +32,17 @@ class CycleGAN(GanModel):
         lambda_A: float = option(10.0, "weight of the cycle a -> b -> a")
         lambda_B: float = option(10.0, "weight of the cycle b -> a -> b")
         lambda_identity: float = option(0.5, "weight of the identity loss, relative to the cycle's; 0 for none")
+        identity_warmup: int = option(
+            0,
+            f"steps over which the identity loss comes down from {IDENTITY_START} times its weight: colours stay put",
+        )
         cycle: str = option("l1", 'distance of the cycle loss, such as "l1 + 0.5*ssim"')
         identity: str = option("l1", "distance of the identity loss")
         pool_size: int = option(50, "generated images that the discriminators are shown again; 0 for none")
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            for name in ("lambda_A", "lambda_B", "lambda_identity", "pool_size"):
+            for name in ("lambda_A", "lambda_B", "lambda_identity", "identity_warmup", "pool_size"):
                 check_range(name, getattr(self, name), 0)
             parse_formula(self.cycle)
             parse_formula(self.identity)
@@ -91,7 +97,7 @@ class CycleGAN(GanModel):
         yield Phase("generator", losses, step=False)
         if config.lambda_identity:
             # named after the generator that should leave b alone
-            weight = config.lambda_B * config.lambda_identity
+            weight = config.lambda_B * self._identity_weight(step)
             losses = {"idt_A": weight * self.identity(self.generator_a_to_b(b), b)}
             yield Phase("generator", losses, step=False)
 
@@ -100,11 +106,16 @@ class CycleGAN(GanModel):
         losses["cycle_B"] = config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b)
         yield Phase("generator", losses, step=not config.lambda_identity)
         if config.lambda_identity:
-            weight = config.lambda_A * config.lambda_identity
+            weight = config.lambda_A * self._identity_weight(step)
             losses = {"idt_B": weight * self.identity(self.generator_b_to_a(a), a)}
             yield Phase("generator", losses)
 
         yield from self._judging(a, b, fake_a, fake_b, step)
+
+    def _identity_weight(self, step: int) -> float:
+        warmup = self.config.identity_warmup
+        left = max(0.0, 1 - step / warmup) if warmup else 0.0
+        return self.config.lambda_identity * (1 + (IDENTITY_START - 1) * left)
 
     def _judging(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, step: int) -> Iterator[Phase]:
         fake_b, fake_a = self.pool_b.query(fake_b), self.pool_a.query(fake_a)
