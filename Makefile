@@ -19,7 +19,7 @@ demo: $(VENV)/ready datasets/shapes/recipe.json
 		--inputs datasets/shapes/testB --label fake_A
 	@echo; echo "pictures: results/demo/test_latest/images"
 	@echo "page:     results/demo/test_latest/index.html"
-	@echo "training: checkpoints/demo/web/index.html"
+	@echo "training: checkpoints/demo/report.html"
 
 demo-pix2pix: $(VENV)/ready datasets/shapes/recipe.json
 	$(RUN) train.py --options demo_pix2pix --overwrite
@@ -27,14 +27,14 @@ demo-pix2pix: $(VENV)/ready datasets/shapes/recipe.json
 	@echo; $(RUN) datasets/score.py results/demo_pix2pix/test_latest/images --pairs datasets/shapes/test
 	@echo; echo "pictures: results/demo_pix2pix/test_latest/images"
 	@echo "page:     results/demo_pix2pix/test_latest/index.html"
-	@echo "training: checkpoints/demo_pix2pix/web/index.html"
+	@echo "training: checkpoints/demo_pix2pix/report.html"
 
 demo-digits: $(VENV)/ready datasets/digits/recipe.json
 	$(RUN) train.py --options demo_digits --overwrite
 	$(RUN) test.py --name demo_digits --labels 0-9 --num_per_class 10
 	@echo; echo "digits:   results/demo_digits/test_latest/grid.png"
 	@echo "page:     results/demo_digits/test_latest/index.html"
-	@echo "training: checkpoints/demo_digits/web/index.html"
+	@echo "training: checkpoints/demo_digits/report.html"
 
 # Meant to take under 20 minutes on two CPU cores, which should have nothing else to do; docs/benchmarks.md says what it prints.
 bench: $(VENV)/ready

@@ -54,6 +54,8 @@ class EvaluateConfig:
             given = getattr(self, name)
             if given and not Path(given).absolute().parent.is_dir():
                 raise ValueError(f"--{name} {given}: there is no such folder")
+            if given and Path(given).is_dir():
+                raise ValueError(f"--{name} {given} is a folder: a file is expected")
 
 
 def main() -> int:
@@ -93,8 +95,8 @@ def evaluate(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, j
         ValueError: if there is anything amiss with the folders, the metrics or the networks.
     """
     sets = read_sets(real, fake, config, wanted, judges)
-    shape = sets.generated[0].shape
-    metrics = chosen_metrics(wanted.metrics, sets.kinds, judges, (shape[2], shape[1]))
+    assert isinstance(sets.generated, Files)
+    metrics = chosen_metrics(wanted.metrics, sets.kinds, judges, sets.generated.smallest)
     device = resolve_device(config.device)
     judge = Judge(metrics, judges, device, wanted.bootstrap, config.seed)
     judge.check_counts(len(sets.generated), len(sets.real or ()))
@@ -170,7 +172,10 @@ def _classes(config: EvaluateConfig) -> int:
 
 def _folders(given: list[str]) -> tuple[str, str]:
     if len(given) != 2:
-        raise ValueError("two folders are expected, REAL_DIR and FAKE_DIR, or --compare and the files of cards")
+        raise ValueError(
+            "two folders are expected in front of the options, REAL_DIR and FAKE_DIR, or --compare and the files of "
+            "cards"
+        )
     return given[0], given[1]
 
 

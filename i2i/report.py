@@ -19,13 +19,21 @@ class ReportConfig:
 
     checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for")
     cards: tuple[str, ...] | None = option(None, "metrics cards to show, the JSON files that test.py --metrics writes")
-    output: str | None = option(None, "the page (default: report.html in the RUN, for several reports/compare.html)")
+    pictures: bool = option(
+        True, "show samples and examples; without them the page may be passed on where images may not"
+    )
+    output: str | None = option(
+        None,
+        "the page (default: report.html in the RUN, for several reports/compare.html; without pictures "
+        "report_without_pictures.html, compare_without_pictures.html)",
+    )
 
     def page(self, runs: Sequence[Path]) -> Path:
-        """The file that the report on `runs` goes to."""
+        """The file that the report on `runs` goes to: without pictures another one, as training rewrites the first."""
         if self.output is not None:
             return Path(self.output)
-        return runs[0] / "report.html" if len(runs) == 1 else Path("reports") / "compare.html"
+        name = ("report" if len(runs) == 1 else "compare") + ("" if self.pictures else "_without_pictures")
+        return (runs[0] if len(runs) == 1 else Path("reports")) / f"{name}.html"
 
 
 def main() -> int:
@@ -36,7 +44,8 @@ def main() -> int:
         config: ReportConfig = from_values(ReportConfig, parser.defaults | given)
         runs = [find_recorded(run, config.checkpoints_dir) for run in given["run"]]
         page = config.page(runs)
-        html = build_report(runs, cards=[Card.load(card).as_dict() for card in config.cards or ()])
+        cards = [Card.load(card).as_dict() for card in config.cards or ()]
+        html = build_report(runs, cards=cards, with_pictures=config.pictures)
         page.parent.mkdir(parents=True, exist_ok=True)
         replace_text(page, html)
     except (ValueError, OSError) as error:

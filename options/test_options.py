@@ -146,8 +146,10 @@ class TestOptions(BaseOptions):
             material = of_generation(translator, self.test, self.data, trained_on)
         else:
             material = of_translation(dataset, self.data, trained_on)
-        about = {
-            **about_weights(self.weights or self.path, self.checkpoint, self.test.ema, self.data.phase),
+        about = about_weights(self.weights or self.path, self.checkpoint, self.test.ema, self.data.phase)
+        places = {"data": self.data.dataroot, "inputs": self.test.input}
+        about["subject"] |= {name: place for name, place in places.items() if place}
+        about |= {
             "title": f"{self.run.name}: {self.folder.name}",
             "options": {"test.py": self.as_dict()} | ({"train.py": trained_on} if trained_on else {}),
             "command": shlex.join(["python", "test.py", *self.argv]),

@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from i2i.acceleration import AccelerationConfig, Choices, Work, choose
-from i2i.config import OptionParser, as_dict, from_values
+from i2i.config import OptionParser
 from i2i.data import DataSpec, ImageDataset
-from i2i.environment import environment
 from i2i.metrics.config import JudgesConfig
 from i2i.models import MODELS, GanModel, build_model
 from i2i.run import RunConfig, checkpoint_path, resolve_device, saved_epochs, seed_everything
@@ -27,7 +25,9 @@ from i2i.training import Diverged, TrainConfig, Trainer, checkpoint
 from i2i.training.memory import announce_memory
 from i2i.validation import ValidationConfig, Validator, build_validator, validation_data
 from i2i.visuals.options import VisualsConfig
+from i2i.visuals.records import replace_text
 from options.base_options import BaseOptions
+from options.run_record import run_record
 
 NOT_STORED = ("continue_train", "overwrite", "keep_memory")
 LOCK_SECONDS = 10  # the workers of a killed process hold its lock a few seconds longer
@@ -111,7 +111,7 @@ class TrainOptions(BaseOptions):
             raise ValueError(f"another process is training in {folder}; stop it, or give another --name") from None
         self._put_aside(folder)
         text = yaml.safe_dump(self.saved(), sort_keys=False)
-        (folder / "options.yaml").write_text(text, encoding="utf-8")
+        replace_text(folder / "options.yaml", text)
         return folder
 
     def _put_aside(self, folder: Path) -> None:
@@ -200,38 +200,9 @@ class TrainOptions(BaseOptions):
         print(f"{self.model_name} on {device}, {epochs}, into {self.run.folder}", flush=True)
         announce_memory(trainer)
 
-    def _changed(self) -> list[str]:
-        """The options that are not at their defaults."""
-        defaults = self.parser().defaults
-        usual = {"model": self.default_model}
-        for config in (*self.sections().values(), self.config_class):
-            usual |= as_dict(from_values(config, defaults))
-        return [name for name, value in self.as_dict().items() if usual[name] != value]
-
     def record(self, trainer: Trainer) -> None:
         """Write down in run.json how the run came about, for the report."""
-        spec, held = trainer.model.spec, trainer.monitor.validator
-        data = {
-            "dataroot": self.data.dataroot,
-            "layout": self.data.dataset_mode,
-            "images an epoch": len(trainer.stream),
-            "images held out": 0 if held is None else len(held),
-            "size": "x".join(map(str, spec.image_size)),
-            "classes": list(spec.classes),
-        }
-        for name, domains in zip("ab", spec.domains, strict=True):
-            data[name] = " and ".join(f"{domain.channels} channels of {domain.kind}" for domain in domains)
-        players = {name: sum(p.numel() for p in player.parameters()) for name, player in trainer.model.players.items()}
-        record = {
-            "changed": self._changed(),
-            "command": shlex.join(["python", *sys.argv]),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "total_images": self.train.epochs * len(trainer.stream),
-            "environment": environment(trainer.stream.device),
-            "data": data,
-            "parameters": {name: count / 1e6 for name, count in players.items()},
-        }
-        (self.run.folder / "run.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        replace_text(self.run.folder / "run.json", json.dumps(run_record(self, trainer), indent=1) + "\n")
 
     def ways_out(self) -> str:
         latest = self.run.folder / "latest.pt"

@@ -77,6 +77,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("grad_discriminator", "grad/discriminator"),
         ("seconds_per_image", "speed/seconds_per_image"),
         ("data_share", "speed/data_share"),
+        ("doctor_spread", "doctor/spread"),
     ],
 )
 def test_names_get_their_group(name: str, with_group: str) -> None:
@@ -251,6 +252,22 @@ def test_files_are_written_whatever_the_boards(tmp_path: Path, monkeypatch: pyte
     boards.close()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["images"] for line in lines] == [4, 8]
+
+
+def test_an_interrupt_while_boards_are_waited_for_leaves_whole_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Waiting(Board):
+        def close(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(BOARDS, "visdom", lambda *_: Waiting())
+    boards = build_boards(VisualsConfig(visdom=True), tmp_path, None)
+    boards.scalars(Progress(1, 4, 1), {"D": 1.0})
+    with pytest.raises(KeyboardInterrupt):
+        boards.close()
+    assert 'class="badge stopped"' in (tmp_path / "report.html").read_text()
+    assert "clearInterval" in (tmp_path / "web/index.html").read_text().splitlines()[-1]
 
 
 # --- visdom

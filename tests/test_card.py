@@ -264,15 +264,55 @@ def test_generated_label_maps_are_compared_as_they_are(tmp_path: Path) -> None:
     true, made = np.zeros((2, 4), np.uint8), np.array([[0, 0, 0, 0], [1, 1, 0, 255]], np.uint8)
     truth, maps = Maps([str(save(tmp_path / "t.png", true))]), Maps([str(save(tmp_path / "m.png", made))])
     sets = pairs(generated=greys(0), real=greys(0), truth=truth, maps=maps, num_classes=2, names=("x",))
-    (figure,) = judged(sets, "pixel_accuracy").figures
-    assert figure.score.value == 0.75
+    pixels, miou = judged(sets, "pixel_accuracy", "miou", replicates=5).figures
+    assert pixels.score.value == 5 / 8  # 255 is of no class, and so is right nowhere
+    assert miou.score.value == pytest.approx((5 / 8 + 0) / 2)
+    assert pixels.score.low is None  # of one image nothing is known about others
     assert sets.kinds == {"labels"}
-    assert figure.left_out == {"real": "there is only one real image"}
+    assert pixels.left_out == {"real": "there is only one real image"}
+
+
+def test_classes_that_are_not_there_are_refused_and_not_counted_as_others(tmp_path: Path) -> None:
+    true, made = np.zeros((1, 4), np.uint8), np.array([[0, 0, 5, 5]], np.uint8)
+    truth, maps = Maps([str(save(tmp_path / "t.png", true))]), Maps([str(save(tmp_path / "m.png", made))])
+    sets = pairs(generated=greys(0), real=greys(0), truth=truth, maps=maps, num_classes=2, names=("x",))
+    with pytest.raises(ValueError, match="a generated label map holds class 5, but there are 2"):
+        judged(sets, "miou")
 
 
 def test_pairs_of_different_sizes_are_named() -> None:
     with pytest.raises(ValueError, match="y and its truth are 7x12 and 12x12"):
         judged(pairs(generated=[grey(1), grey(1, width=7)]), "l1")
+
+
+def test_sets_of_one_names_and_other_sizes_are_judged_as_sets(networks: JudgesConfig) -> None:
+    sets = pairs(generated=greys(51, 60, width=20), inputs=None)
+    card = judged(sets, "fid", judges=networks)
+    assert math.isfinite(card.figures[0].score.value)
+    assert any("generated images are of 20x12, real ones of 12x12" in line for line in card.warnings)
+
+
+def test_one_pair_has_no_interval() -> None:
+    sets = pairs(generated=greys(51), real=greys(102), inputs=None, names=("x",))
+    (figure,) = judged(sets, "l1", replicates=20).figures
+    assert figure.score.value == pytest.approx(0.2) and figure.score.low is None
+
+
+def test_training_images_stand_beside_as_many_generated_ones(networks: JudgesConfig) -> None:
+    training = Training(greys(10, 20, 30, 40, 50, 60))
+    sets = pairs(generated=greys(100, 110, 120), real=greys(30, 70, 80), paired=False, inputs=None, training=training)
+    card = judged(sets, "fid", judges=networks)
+    found = card.figures[0].baselines["training"]
+    # 10, 30 and 50 of mean 30 and variance 400, beside mean 60 and variance 700; three channels of (level - 128) / 128
+    expected = 3 * (30**2 + (700**0.5 - 400**0.5) ** 2) / 128**2
+    assert found.value == pytest.approx(expected, rel=1e-3) and (found.fakes, found.reals) == (3, 3)
+    few = judged(pairs(training=Training(greys(10)), paired=False), "fid", judges=networks)
+    assert few.figures[0].left_out["training"] == "there are only 1 images of training"
+
+
+def test_real_images_that_pass_for_generated_ones_are_noticed() -> None:
+    card = judged(pairs(generated=greys(102, 204)), "l1")
+    assert "the generated images are the real ones, pixel by pixel" in card.warnings
 
 
 def test_images_of_different_sizes_are_judged_each_with_its_own_truth() -> None:
@@ -316,7 +356,8 @@ def test_a_card_says_how_it_was_made(networks: JudgesConfig) -> None:
     assert protocol["feature weights"].startswith("SHA-256 ") and "299x299" in protocol["feature resizing"]
     assert protocol["intervals"] == "95 %, 7 resamples, seed 0"
     beware = "\n".join(card.warnings)
-    assert "JPG" in beware and "2 images on a side" in beware and "FID of 2 images" in beware
+    assert "JPG" in beware and "2 images on a side" in beware
+    assert "FID of 2 images is too high, as the covariance of 3 features wants more" in beware
     assert "12 pixels are enlarged to 299" in beware
 
 
@@ -336,6 +377,12 @@ def test_cards_of_one_protocol_have_no_differences_and_a_best_one(networks: Judg
     assert "warning" not in comparison_text([one, other])
 
 
+def test_a_metric_that_only_one_card_has_is_no_difference_of_protocol(networks: JudgesConfig) -> None:
+    one, other = judged(pairs(), "l1"), judged(pairs(), "l1", "fid", "kid", judges=networks)
+    assert "feature weights" in other.protocol and "KID" in other.protocol
+    assert differences([one, other]) == []
+
+
 def test_each_difference_of_protocol_is_named(networks: JudgesConfig) -> None:
     one = judged(pairs(), "l1", "fid", judges=networks)
     cases = {
@@ -350,6 +397,13 @@ def test_each_difference_of_protocol_is_named(networks: JudgesConfig) -> None:
     for name, other in cases.items():
         found = [line for line in differences([one, other]) if line.startswith(f"the protocols differ in {name}:")]
         assert len(found) == 1 and "run (1): " in found[0] and "run (2): " in found[0], name
+
+
+def test_a_card_of_metrics_that_are_not_known(tmp_path: Path) -> None:
+    judged(pairs(), "l1").save(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text((tmp_path / "x.json").read_text().replace('"l1"', '"l7"'))
+    with pytest.raises(ValueError, match=r"x\.json has l7, which this version of i2i does not know"):
+        Card.load(tmp_path / "x.json")
 
 
 class Page(HTMLParser):

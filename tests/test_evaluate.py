@@ -140,7 +140,9 @@ def test_pairs_can_be_denied(folders: dict[str, Path], runs: Path, tmp_path: Pat
         ("{real} {fake} --metrics fdi", "choose from auto, l1"),
         ("{real} {fake} --metrics cycle", "cycle needs inputs translated there and back"),
         ("{real} {fake} --metrics l1 --inputs {targets}", "have no partner"),
+        ("--metrics fid {real} {fake}", "in front of the options"),
         ("{real} {fake} --json {real}/nothing/x.json", "there is no such folder"),
+        ("{real} {fake} --html {real}", "is a folder: a file is expected"),
         ("{real} {fake} --label_maps {inputs} --metrics miou", "say by --classes"),
         ("{real} {fake} --metrics fid --inception {real}/x.pt", "x.pt: there is no such file"),
         ("{real} {fake} --training {real} {real} {real}", "--training takes"),
@@ -154,6 +156,16 @@ def test_errors_are_one_line(
         judge(monkeypatch, *words.format(**folders).split())
     error = capsys.readouterr().err
     assert stop.value.code == 2 and complaint in error and error.count("\n") == 1
+
+
+def test_the_smallest_image_decides_which_metrics_suit(
+    folders: dict[str, Path], runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("real", "fake"):
+        Image.new("RGB", (4, 4)).save(folders[name] / "z.png")
+    words = ["--inception", runs / "judge.pt", "--json", tmp_path / "c.json"]
+    assert judge(monkeypatch, folders["real"], folders["fake"], *words) == 0
+    assert list(figures(Card.load(tmp_path / "c.json"))) == ["l1", "psnr", "fid", "kid"]
 
 
 def test_a_failed_evaluation_leaves_the_old_card(
@@ -265,6 +277,8 @@ def test_generated_images_are_judged_by_real_ones_of_their_classes(
     card = translate(runs, tmp_path, "cgan", "classes", *words)
     assert (card.protocol["generated images"], card.protocol["real images"]) == ("6", "4")
     assert figures(card)["fid"].left_out["copy"] == "there are no inputs"
+    assert figures(card)["fid"].left_out["training"] == "there are only 4 images of training"  # of this class
+    assert card.subject["data"] == str(runs / "classes")
     real, fake = runs / "classes" / "train" / "light", tmp_path / "cgan" / "train_latest" / "images"
     words = ["--metrics", "fid", "--inception", runs / "judge.pt", "--bootstrap", 10, "--json", tmp_path / "again.json"]
     judge(monkeypatch, real, fake, *words)

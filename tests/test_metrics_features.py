@@ -437,6 +437,12 @@ def test_intervals_stay_within_what_a_metric_can_be() -> None:
     assert intervals["fid"].low == 0
 
 
+def test_a_share_that_is_the_same_in_every_replicate_has_no_interval() -> None:
+    fake, real = rows(30, shift=100), rows(30, seed=1)
+    assert feature_values(["precision"], fake, real)["precision"] == 0
+    assert set(feature_intervals(["precision", "kid"], fake, real, replicates=5)) == {"kid"}
+
+
 def test_metrics_of_which_there_are_too_few_images_have_no_interval() -> None:
     names = ("fid", "precision")
     assert set(feature_intervals(names, rows(8), rows(9), replicates=5)) == {"fid", "precision"}

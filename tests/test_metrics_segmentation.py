@@ -83,8 +83,8 @@ PREDICTED = torch.tensor([[[0, 0, 1, 1], [1, 2, 0, 3]], [[0, 0, 0, 0], [2, 2, 2,
 
 def test_pixels_are_counted_by_true_and_predicted_class() -> None:
     counts = label_confusion(PREDICTED, TRUTH, 4)
-    first = [[2, 1, 0, 0], [0, 2, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    second = [[4, 0, 0, 0], [0, 0, 0, 0], [0, 1, 3, 0], [0, 0, 0, 0]]
+    first = [[2, 1, 0, 0, 0], [0, 2, 1, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+    second = [[4, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, 3, 0, 0], [0, 0, 0, 0, 0]]
     assert counts.tolist() == [first, second]
     assert counts.dtype == torch.int64
 
@@ -95,10 +95,19 @@ def test_label_maps_of_bytes_are_counted_too() -> None:
 
 
 def test_label_maps_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="holds class 2, but the network knows 2, from 0 on: renumber"):
+    with pytest.raises(ValueError, match="a true label map holds class 2, but there are 2, from 0 on: renumber"):
         label_confusion(PREDICTED.clamp(max=1), TRUTH, 2)
+    with pytest.raises(ValueError, match="a generated label map holds class 3, but there are 3"):
+        label_confusion(PREDICTED, TRUTH, 3)
     with pytest.raises(ValueError, match="label maps of 3x2 and 4x2 cannot be compared"):
         label_confusion(PREDICTED[..., :3], TRUTH, 4)
+
+
+def test_pixels_of_no_class_are_right_nowhere() -> None:
+    truth, predicted = torch.tensor([[[0, 0, 1, 255]]]), torch.tensor([[[0, 255, 1, 255]]])
+    counts = label_confusion(predicted, truth, 2)
+    assert counts.tolist() == [[[1, 0, 1], [0, 1, 0]]]
+    assert label_values(counts) == pytest.approx({"pixel_accuracy": 2 / 3, "class_accuracy": 0.75, "miou": 0.75})
 
 
 # values

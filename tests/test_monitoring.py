@@ -41,10 +41,8 @@ class Notes(Board):
 class Scripted:
     """A validator that finds what it is told to, and draws random numbers on the way, as a careless one would."""
 
-    best_metric = "l1"
-
-    def __init__(self, values: list[float]) -> None:
-        self.values, self.runs = list(values), 0
+    def __init__(self, values: list[float], best_metric: str = "l1") -> None:
+        self.values, self.best_metric, self.runs = list(values), best_metric, 0
 
     def __len__(self) -> int:
         return 2
@@ -55,12 +53,13 @@ class Scripted:
         value = self.values[min(self.runs, len(self.values) - 1)]
         self.runs += 1
         empty = torch.zeros(0, 3, 32, 32)
-        return Validation({"l1": value}, {}, [], [], Thumbnails(empty, empty, empty), "l1")
+        return Validation({self.best_metric: value}, {}, [], [], Thumbnails(empty, empty, empty), self.best_metric)
 
 
 def trainer(folder: Path | None, values: list[float] | None = None, **options: Any) -> tuple[Trainer, Notes]:
     notes = Notes()
     validation = ValidationConfig(val_freq=4, patience=options.pop("patience", None))
+    validator = Scripted(values, options.pop("best_metric", "l1")) if values is not None else None
     model = tiny.pix2pix()
     config = tiny.TrainConfig(**{"n_epochs": 4, "n_epochs_decay": 0, "print_freq": 2} | options)
     made = Trainer(
@@ -70,7 +69,7 @@ def trainer(folder: Path | None, values: list[float] | None = None, **options: A
         folder=folder,
         options={"model": "pix2pix"},
         boards=Boards([notes]),
-        validator=Scripted(values) if values is not None else None,  # type: ignore[arg-type]
+        validator=validator,  # type: ignore[arg-type]
         validation=validation,
     )
     return made, notes
@@ -98,6 +97,28 @@ def test_the_best_weights_are_kept_and_the_checkpoint_says_why(tmp_path: Path) -
     assert latest["validation"]["since_best"] == 6
     assert saved_epochs(tmp_path) == ["best", "latest"]
     assert checkpoint_path(tmp_path, "best") == tmp_path / "best.pt"
+
+
+def test_the_last_validation_is_on_record(tmp_path: Path) -> None:
+    made, _ = trainer(tmp_path, [0.5, 0.4, 0.3], n_epochs=1, save_epoch_freq=1)
+    made.monitor.val_freq = 6
+    made.fit()
+    best, latest, epoch = (checkpoint.load(tmp_path / f"{name}.pt") for name in ("best", "latest", "epoch_1"))
+    for state in (best, latest, epoch):
+        validation = state["validation"]
+        assert (validation["count"], validation["best_images"], validation["best"]) == (2, 8, 0.4)
+        assert state["history"]["counts"] == {}, "losses that are logged are not logged again"
+
+
+def test_what_changes_without_a_step_is_saved(tmp_path: Path) -> None:
+    made, _ = trainer(tmp_path, [0.5, 0.6])
+    made.model.train()
+    made.train_step()
+    made.save()
+    made.monitor.validate()
+    made.save()
+    assert checkpoint.load(tmp_path / "latest.pt")["validation"]["count"] == 1
+    assert checkpoint.load(tmp_path / "best.pt")["validation"]["best"] == 0.5
 
 
 def weights(made: Trainer) -> list[Tensor]:
@@ -135,6 +156,102 @@ def test_plateaus_follow_the_best_metric(tmp_path: Path) -> None:
     rates = [rate for _, rate in notes.curve("lr_generator")]
     assert rates[0] == pytest.approx(0.0002)
     assert rates[-1] == pytest.approx(0.00004)  # twelve validations that bring nothing, of which it waits for five
+
+
+@pytest.mark.parametrize("values", [[25.0], [25.0 - 0.01 * number for number in range(12)]])
+def test_plateaus_follow_metrics_that_are_to_grow(values: list[float]) -> None:
+    made, notes = trainer(None, values, best_metric="psnr", lr_policy="plateau", n_epochs=6)
+    made.fit()
+    assert notes.curve("lr_generator")[-1][1] == pytest.approx(0.00004)
+
+
+def test_a_plateau_of_something_else_starts_anew(tmp_path: Path) -> None:
+    made, _ = trainer(tmp_path, [0.5], lr_policy="plateau", n_epochs=1)
+    made.fit()
+    saved = checkpoint.load(tmp_path / "latest.pt")
+    for metric, seen in (("l1", 2), ("psnr", 0)):
+        again, _ = trainer(None, [0.5], best_metric=metric, lr_policy="plateau")
+        again.load_state_dict(saved)
+        assert again.plateau is not None
+        assert again.plateau.schedulers["generator"].last_epoch == seen
+
+
+def test_a_metric_is_watched_without_epochs_means() -> None:
+    made, _ = trainer(None, [0.5], lr_policy="plateau", plateau_loss="G_L1", n_epochs=1)
+    other, _ = trainer(None, [0.5], lr_policy="plateau", n_epochs=1)
+    for one, watched in ((made, "G_L1"), (other, "l1")):
+        one.fit()
+        assert one.plateau is not None
+        assert (one.plateau.watched, one.plateau.history.means()) == (watched, {})
+        assert one.plateau.schedulers["generator"].last_epoch == (1 if one is made else 2)
+
+
+def test_an_epoch_of_steps_that_were_left_out_says_nothing_of_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(None, on_nan="skip", lr_policy="plateau", n_epochs=2)
+    poison(made, monkeypatch, lambda step: step < 4)
+    assert made.fit()
+    assert made.plateau is not None and made.plateau.schedulers["generator"].last_epoch == 1
+
+
+def crash_before_best(made: Trainer, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    def kill(saved: Path, path: Path) -> None:
+        if made.images == at:
+            raise KeyboardInterrupt
+        original(saved, path)
+
+    original = checkpoint.save_as_well
+    monkeypatch.setattr(checkpoint, "save_as_well", kill)
+
+
+@pytest.mark.parametrize("at", [4, 8, 32])
+def test_a_crash_between_two_files_does_not_cost_the_best(tmp_path: Path, monkeypatch: Any, at: int) -> None:
+    killed, _ = trainer(tmp_path, [0.9 - 0.1 * number for number in range(8)])
+    crash_before_best(killed, monkeypatch, at)
+    with pytest.raises(KeyboardInterrupt):
+        killed.fit()
+    monkeypatch.undo()
+    again, _ = trainer(tmp_path, [2.0])
+    again.load_state_dict(checkpoint.load(tmp_path / "latest.pt"))
+    again.fit()
+    best, latest = (checkpoint.load(tmp_path / f"{name}.pt") for name in ("best", "latest"))
+    assert best["images"] == latest["validation"]["best_images"] == at
+    assert latest["images"] == 32
+
+
+def test_without_the_best_checkpoint_the_next_one_is_the_best(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, _ = trainer(tmp_path, [0.2, 0.5], n_epochs=1)
+    first.fit()
+    (tmp_path / "best.pt").rename(tmp_path / "best.pt.aside")  # as --continue_train --epoch N does
+    again, _ = trainer(tmp_path, [0.4, 0.5])
+    again.load_state_dict(checkpoint.load(tmp_path / "latest.pt"))
+    again.fit()
+    assert "there is no best.pt any more" in caplog.text
+    best = checkpoint.load(tmp_path / "best.pt")
+    assert (best["images"], best["validation"]["best"]) == (12, 0.4)
+
+
+def test_a_validation_that_fails_costs_no_training(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
+    made, _ = trainer(tmp_path, [0.5])
+    assert made.monitor.validator is not None
+    monkeypatch.setattr(made.monitor.validator, "run", lambda model: torch.zeros(2) + torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        made.fit()
+    assert checkpoint.load(tmp_path / "latest.pt")["images"] == 4
+    assert "--val_freq 0 goes on without it" in caplog.text
+
+
+def test_what_has_diverged_is_not_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = trainer(tmp_path, [0.5], print_freq=100)
+    poison(made, monkeypatch, lambda step: step == 3)
+    with pytest.raises(Diverged):
+        made.fit()
+    assert [images for images, _ in notes.curve("val_l1")] == [4]
+
+
+def test_the_last_epoch_is_not_called_an_early_stop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made, _ = trainer(tmp_path, [0.2, 0.5], n_epochs=1, patience=1)
+    assert made.fit()
+    assert "stopped early" not in caplog.text
 
 
 def test_a_run_that_goes_on_knows_its_best(tmp_path: Path) -> None:
@@ -219,11 +336,44 @@ def test_skipping_leaves_a_step_out_and_goes_on(monkeypatch: pytest.MonkeyPatch,
         made.train_step()
     assert all(map(torch.equal, before, weights(made)))  # buffers of batch norm among them
     assert (made.step, made.images) == (step + 1, 8)
-    assert "step 4 is left out" in caplog.text and "7.png" in caplog.text
+    assert "Step 4 is left out" in caplog.text and "7.png" in caplog.text
     made.train_step()
     assert not all(map(torch.equal, before, weights(made)))
     assert made.fit()
     assert all(math.isfinite(value) for _, values in notes.rows for value in values.values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_step_that_is_left_out_is_told_of_and_leaves_nothing(monkeypatch: Any, precision: str) -> None:
+    made, notes = trainer(None, on_nan="skip")
+    if precision == "fp16":
+        made.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    poison(made, monkeypatch, lambda step: step in (3, 5))  # each of them the first after a line of the log
+    assert made.fit()
+    assert [images for images, _ in notes.curve("G_L1")] == [image for image in range(2, 34, 2) if image not in (8, 12)]
+    assert all(math.isfinite(value) for _, values in notes.rows for value in values.values())
+    (finding,) = notes.found  # of the first; the next is that of the tenth
+    assert (finding.name, finding.figure) == ("not_finite", 4)
+    assert "D_fake" in finding.message and "6.png, 7.png" in finding.message
+    assert all(bool(value.isfinite().all()) for value in weights(made))
+
+
+def test_all_images_of_a_step_are_named(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    made, _ = trainer(None, on_nan="skip", accumulate=2)
+    poison(made, monkeypatch, lambda step: step == 0)
+    made.model.train()
+    made.train_step()
+    assert "its images: 0.png, 1.png, 2.png, 3.png." in caplog.text
+
+
+def test_what_was_left_out_is_counted_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(tmp_path, on_nan="skip", n_epochs=1)
+    poison(made, monkeypatch, lambda step: step > 0)
+    made.fit()
+    again, _ = trainer(None, on_nan="skip")
+    again.load_state_dict(checkpoint.load(tmp_path / "latest.pt"))
+    assert again.skipping is not None
+    assert (again.skipping.skipped, again.skipping.in_a_row) == (3, 3)
 
 
 def test_pools_do_not_keep_what_a_bad_step_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +420,21 @@ def test_rolling_back_goes_on_from_the_last_save(tmp_path: Path, monkeypatch: py
     assert (end["images"], end["rollbacks"]) == (32, 1)
 
 
+def test_a_rollback_leaves_no_norm_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = trainer(tmp_path, on_nan="rollback", save_latest_freq=4, ema=0.9)
+    poison(made, monkeypatch, lambda step: step == 5)
+    assert made.fit()
+    assert all(math.isfinite(norm) for name in made.optimizers for _, norm in notes.curve(f"grad_{name}"))
+
+
+def test_the_end_is_rolled_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(tmp_path, on_nan="rollback", save_latest_freq=12, print_freq=1000)
+    poison(made, monkeypatch, lambda step: step == 14)
+    assert made.fit()
+    assert made.rollbacks == 1
+    assert all(bool(value.isfinite().all()) for value in weights(made))
+
+
 def test_rolling_back_gives_up_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(tmp_path, on_nan="rollback", save_latest_freq=4, n_epochs=40)
     poison(made, monkeypatch, lambda step: step > 4)
@@ -291,3 +456,17 @@ def test_what_is_watched_is_plain_json() -> None:
     made, _ = trainer(None, [0.5], n_epochs=1)
     made.fit()
     json.dumps([made.monitor.state_dict(), made.monitor.validation_state()])
+
+
+def test_a_doctor_that_fails_never_stops_a_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, notes = trainer(None, n_epochs=1)
+
+    def fails(*_: Any) -> list[Finding]:
+        raise ZeroDivisionError("of a constant")
+
+    monkeypatch.setattr(made.monitor.doctor, "losses", fails)
+    assert made.fit()
+    assert caplog.text.count("the doctor has failed, the run goes on without: ZeroDivisionError: of a constant") == 1
+    assert len(notes.curve("G_L1")) == 4

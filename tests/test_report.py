@@ -25,9 +25,10 @@ from i2i.visuals.images import to_uint8
 from i2i.visuals.report import board as board_module
 from i2i.visuals.report import build_report, summary
 from i2i.visuals.report.board import ReportBoard
-from i2i.visuals.report.panels import POINTS, groups_of, points_of
+from i2i.visuals.report.page import _flags
+from i2i.visuals.report.panels import CLOCK_POINTS, POINTS, clock_of, groups_of, points_of
 from i2i.visuals.report.pictures import Pictures
-from i2i.visuals.report.run import Run, without_rolled_back
+from i2i.visuals.report.run import Run
 from i2i.visuals.report.samples import FRAMES, beside_each_other, over_time
 
 HOSTILE = "</script><img src=x onerror='window.harmed = 1'><b>.png"
@@ -128,9 +129,14 @@ def test_a_run_is_finished_or_stopped_or_running(
     assert Run(tmp_path, closed=closed).state == state
 
 
-def test_what_was_rolled_back_is_left_out() -> None:
-    records = [{"images": images, "D": place} for place, images in enumerate([10, 20, 30, 15, 25, 25])]
-    assert [record["D"] for record in without_rolled_back(records)] == [0, 3, 4, 5]
+@pytest.mark.parametrize("count", [0, 1, 3, 1000])
+def test_the_clock_goes_from_the_first_row_to_the_last(tmp_path: Path, count: int) -> None:
+    lines = [f'{{"images": {4 * row}, "time": "2025-01-01", "seconds_per_image": 0.5}}' for row in range(1, count + 1)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    clock = clock_of(Run(tmp_path))
+    assert len(clock["x"]) == min(count, CLOCK_POINTS)
+    if count:
+        assert [values[place] for values in clock.values() for place in (0, -1)] == [4, 4 * count, 2, 2 * count]
 
 
 def test_curves_are_grouped_and_train_stands_behind_val(run: Path) -> None:
@@ -199,6 +205,7 @@ def test_the_best_figures_of_runs_are_compared(run: Path, other: Path) -> None:
     figures = {figure.title: figure for figure in summary.comparison([Run(run), Run(other)])}
     assert (figures["L1"].texts, figures["L1"].winners) == (["0.2 at 96", "0.4 at 96"], [True, False])
     assert figures["PSNR"].winners == [True, True]
+    assert not any(summary.comparison([Run(run)])[0].winners), "where there is nothing to win against"
     assert figures["D_B"].texts == ["1", "2"]
 
 
@@ -244,11 +251,35 @@ def test_pictures_that_are_no_longer_shown_are_forgotten(run: Path, tmp_path: Pa
     assert len(shown) == 2 + 2 * 2 + 2 + 1 and encoded._encoded == shown
 
 
-def test_of_several_runs_the_same_inputs_are_shown_once(run: Path, other: Path) -> None:
+def test_of_several_runs_the_same_inputs_are_shown_once(run: Path, other: Path, tmp_path: Path) -> None:
     samples = beside_each_other([Run(run), Run(other)], Pictures())
     assert samples.labels == ["real_A", "real_B", "fake_B, first & <i>second", "fake_B, other"]
     (frame,) = samples.frames
     assert [len(row) for row in frame["rows"]] == [4, 4]
+    assert "with the same real_A, real_B" in build_report([run, other])
+    board = FileBoard(tmp_path / "third")
+    board.images(Progress(1, 4, 1), {"7": pictures(7, 3)})
+    assert beside_each_other([Run(run), Run(tmp_path / "third"), Run(other)], Pictures()).labels == [
+        *("real_A", "real_B", "fake_B, first & <i>second", "fake_B, other", "7, third")
+    ], "a run of something else takes nothing from that"
+
+
+def test_runs_of_other_data_have_no_samples_in_common(run: Path, tmp_path: Path) -> None:
+    board = FileBoard(tmp_path)
+    board.images(Progress(1, 4, 1), {"0": pictures(7, 3), "1": pictures(8, 3)})
+    samples = beside_each_other([Run(run), Run(tmp_path)], Pictures())
+    assert samples.common == [] and len(samples.labels) == 5
+    assert [len(row) for row in samples.frames[0]["rows"]] == [5, 5], "as many rows as all runs have"
+    assert beside_each_other([Run(run), Run(tmp_path / "none")], Pictures()).common == []
+    assert "with the same real_A" not in build_report([run, tmp_path])
+
+
+def test_sheets_of_fewer_samples_are_left_out(tmp_path: Path) -> None:
+    board = FileBoard(tmp_path)
+    for images, count in ((4, 1), (8, 2), (12, 2)):
+        shown = {label: pictures(images, count) for label in ("real_A", "fake_B")}
+        board.images(Progress(images, images, 1), shown)
+    assert [frame["images"] for frame in over_time(Run(tmp_path), Pictures()).frames] == [8, 12]
 
 
 # --- the page as text
@@ -267,6 +298,42 @@ def test_a_run_of_nothing_but_numbers_has_a_report(tmp_path: Path) -> None:
 
 def test_an_empty_folder_has_a_report(tmp_path: Path) -> None:
     assert re.findall(r'<section id="(\w+)"', build_report([tmp_path])) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "missing"),
+    [
+        ("options.yaml", "", "options"),
+        ("options.yaml", "model: pix2pix\nlr", "options"),
+        ("options.yaml", "mod", "options"),
+        ("run.json", '{"data": ', "about"),
+        ("web/samples.jsonl", '{"images": 4', "samples"),
+        ("web/examples.json", "", "examples"),
+    ],
+)
+def test_a_torn_file_leaves_its_part_out(run: Path, tmp_path: Path, file: str, content: str, missing: str) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    (copied / file).write_text(content)
+    whole, torn = (set(re.findall(r'<section id="(\w+)"', build_report([folder]))) for folder in (run, copied))
+    assert whole - torn == {missing}
+    build_report([copied, run])
+
+
+def test_pictures_that_are_gone_are_left_out(run: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    next((copied / "web/examples").glob("*_best0_1.png")).unlink()
+    max((copied / "web/images").iterdir()).write_bytes(b"torn")
+    data = data_of(build_report([copied]))
+    assert [len(data["examples"][kind]) for kind in ("best", "worst")] == [0, 1]
+    assert [frame["images"] for frame in data["samples"]["frames"]] == [48, 96, 144, 192]
+    compared = data_of(build_report([copied, run]))["samples"]
+    assert compared["labels"] == [f"{label}, {run.name}" for label in data["samples"]["labels"]]
+
+
+def test_flags_are_set_as_code_and_hyphens_are_not() -> None:
+    assert _flags("held-out <b>: --no-doctor, -m or (--lr 1e-4) in a/b--c.d-e") == (
+        "held-out &lt;b&gt;: <code>--no-doctor</code>, <code>-m</code> or (<code>--lr</code> 1e-4) in a/b--c.d-e"
+    )
 
 
 def test_two_runs_of_one_name_are_told_apart(run: Path, tmp_path: Path) -> None:
@@ -329,6 +396,23 @@ def test_the_command_compares(
     assert command(monkeypatch, str(run), str(other)) == 0
     assert capsys.readouterr().out == "reports/compare.html\n"
     assert "<title>2 runs compared</title>" in Path("reports/compare.html").read_text()
+
+
+@pytest.mark.parametrize("flag", ["--no-pictures", "--no_pictures"])
+def test_a_report_without_pictures_holds_no_image_and_leaves_the_other_alone(
+    flag: str, run: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    (copied / "report.html").write_text("with pictures")
+    monkeypatch.chdir(tmp_path)
+    assert command(monkeypatch, "run", flag) == command(monkeypatch, "run", str(other), flag) == 0
+    assert (copied / "report.html").read_text() == "with pictures"
+    for path in (copied / "report_without_pictures.html", Path("reports/compare_without_pictures.html")):
+        page = path.read_text()
+        data = data_of(page)
+        assert data["pictures"] == {} and data["samples"]["frames"] == data["examples"]["best"] == []
+        assert "data:image/webp" not in page and "worst.png" not in page
+        assert 'id="curves"' in page and 'id="samples"' not in page
 
 
 @pytest.mark.parametrize("wrong", [("gone",), ("other", "--cards", "no_card.json")])
@@ -475,6 +559,15 @@ def test_the_axes_can_be_time_and_logarithms(page: Page) -> None:
     assert page.trace("D", "D_A")["x"] == [IMAGES * row for row in range(1, 21)]
 
 
+def test_a_constant_curve_is_not_stretched_to_its_rounding(page: Page) -> None:
+    page.script("redraw()")
+    code = (
+        "return [...document.querySelectorAll('.panel > div')].map(plot => [plot.panel.title, plot.layout.yaxis.range])"
+    )
+    ranges = dict(page.script(code))
+    assert ranges["diversity"] == pytest.approx([0.855, 0.945]) and ranges["D"] == pytest.approx([0.94, 2.06])
+
+
 def test_the_slider_moves_the_samples(page: Page) -> None:
     def shown() -> tuple[list[str], str]:
         sources = page.script("return [...document.querySelectorAll('#grid tr:nth-child(2) img')].map(one => one.src)")
@@ -522,6 +615,13 @@ def test_any_two_labels_can_be_compared(page: Page) -> None:
     assert page.script(sources) == below[:2]
 
 
+def test_a_single_picture_is_compared_with_itself(page: Page) -> None:
+    page.script("enlarge('alone', {fake_B: Object.keys(data.pictures)[0]})")
+    page.script("document.querySelector('dialog button').click()")
+    page.until("return document.querySelector('dialog') === null")
+    assert page.problems() == []
+
+
 def test_an_example_opens_for_comparison(page: Page) -> None:
     page.script("document.querySelector('#worst .row').click()")
     assert page.script("return document.querySelector('dialog').open")
@@ -555,3 +655,22 @@ def test_runs_are_compared_and_can_be_hidden(browser: Any, written: tuple[Path, 
     assert opened.trace("D_B", "first &amp; &lt;i>second") is not None
     assert opened.problems() == []
     assert opened.requests() == [written[1].as_uri()]
+
+
+def test_a_reload_keeps_how_curves_are_shown(browser: Any, written: tuple[Path, Path], run: Path) -> None:
+    running = written[0].with_name("running.html")
+    about = json.loads((run / "run.json").read_text()) | {"total_images": 999}
+    copied = shutil.copytree(run, running.with_suffix(""))
+    (copied / "run.json").write_text(json.dumps(about))
+    running.write_text(build_report([copied]), encoding="utf-8")
+    opened = Page(browser, running)
+    opened.set("#smoothing", 12)
+    opened.set("#axis", "time")
+    opened.element("#live").click()
+    browser.refresh()
+    assert opened.until("return byId('live').checked && view.smoothing === 12 && view.axis === 'time'")
+    assert opened.element("output[for=smoothing]").text == "12 %"
+    opened.element("#live").click()
+    browser.refresh()
+    assert not opened.element("#live").is_selected()
+    assert opened.problems() == []

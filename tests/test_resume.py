@@ -23,6 +23,7 @@ from i2i.random_state import random_states, restore_random_states
 from i2i.training import TrainConfig, Trainer, checkpoint
 from i2i.visuals import Boards
 from tests import tiny
+from tests.test_validation import Means
 
 ROOT = Path(__file__).parent.parent
 CONTENT: dict[str, dict] = {"options": {}, "spec": {}, "model": {}, "ema": {}}
@@ -46,6 +47,22 @@ def command(root: Path, model: str, data: Path, name: str, *more: str) -> list[s
 def data_for(model: str, folder: Path) -> Path:
     write = {"pix2pix": tiny.write_pairs, "cyclegan": tiny.write_domains, "cgan": tiny.write_classes}[model]
     return write(folder)
+
+
+def watched(model: str, data: Path) -> list[str]:
+    """Options of validation, of the policies that go by it, and of what is done about NaN; writes what they need."""
+    if model == "pix2pix":
+        tiny.write_pairs(data, 4, phase="val", seed=1)
+    if model == "cyclegan":
+        tiny.write_domains(data, 4, phase="val")
+    torch.jit.script(Means()).save(str(data / "features.pt"))
+    judged = f"--val_freq 30 --inception {data / 'features.pt'} "
+    own = {
+        "pix2pix": "--best_metric psnr --lr_policy plateau",
+        "cyclegan": "--on_nan skip",
+        "cgan": "--val_fraction 0.3 --patience 100 --on_nan rollback",
+    }
+    return (judged + own[model]).split()
 
 
 def same(one: object, other: object) -> bool:
@@ -86,8 +103,9 @@ def wait_for_step(path: Path, step: int, process: subprocess.Popen) -> None:
 @pytest.mark.parametrize("model", ["pix2pix", "cyclegan", "cgan"])
 def test_a_run_killed_and_continued_ends_in_the_bits_of_a_straight_one(model: str, tmp_path: Path) -> None:
     data = data_for(model, tmp_path / "data")
-    straight = start(command(tmp_path, model, data, "straight"))
-    killed = start(command(tmp_path, model, data, "killed"))
+    more = watched(model, data)
+    straight = start(command(tmp_path, model, data, "straight", *more))
+    killed = start(command(tmp_path, model, data, "killed", *more))
     latest = tmp_path / "killed" / "latest.pt"
     wait_for_step(latest, 7, killed)
     os.killpg(killed.pid, signal.SIGKILL)
@@ -100,13 +118,19 @@ def test_a_run_killed_and_continued_ends_in_the_bits_of_a_straight_one(model: st
     again = [sys.executable, "train.py", "--name", "killed", "--checkpoints_dir", str(tmp_path), "--continue_train"]
     result = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    expected = torch.load(tmp_path / "straight" / "latest.pt", weights_only=True)
-    got = torch.load(latest, weights_only=True)
-    expected["options"]["name"] = got["options"]["name"]
-    different = [key for key in expected if not same(expected[key], got[key])]
-    assert not different
-    straight_curve, curve = (losses(tmp_path / name / "metrics.jsonl") for name in ("straight", "killed"))
-    assert straight_curve == curve and len(curve) >= 20  # neither a gap nor a double nor another value
+    for file in ("best.pt", "latest.pt"):
+        expected, got = (torch.load(tmp_path / name / file, weights_only=True) for name in ("straight", "killed"))
+        expected["options"]["name"] = got["options"]["name"]
+        different = [key for key in expected if not same(expected[key], got[key])]
+        assert not different, file
+    for file, least in (("metrics.jsonl", 20), ("findings.jsonl", 0), ("web/samples.jsonl", 4)):
+        expected_lines, lines = (losses(tmp_path / name / file) for name in ("straight", "killed"))
+        assert expected_lines == lines and len(lines) >= least, file  # neither a gap nor a double nor another value
+    validations = [line for line in losses(tmp_path / "killed" / "metrics.jsonl") if any("val_" in key for key in line)]
+    assert len(validations) == expected["validation"]["count"] >= 4
+    if model != "cgan":  # whose images have no figures of their own
+        examples = [(tmp_path / name / "web" / "examples.json").read_text() for name in ("straight", "killed")]
+        assert examples[0] == examples[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -244,14 +268,15 @@ def test_plateau_goes_on_where_it_was(tmp_path: Path) -> None:
     options = {"n_epochs": 30, "n_epochs_decay": 0, "lr_policy": "plateau", "plateau_loss": "G_L1", "lr": 0.0}
     trainer = tiny.trainer(tiny.pix2pix(), folder=tmp_path, **options)
     trainer.optimizers["generator"].param_groups[0]["lr"] = 1.0e-6
+    assert trainer.plateau is not None
     for step in range(9):
-        trainer.epoch_history.add(step, {"G_L1": torch.tensor(5.0)})
-        trainer._end_of_epoch()
+        trainer.plateau.add(step, {"G_L1": torch.tensor(5.0)})
+        trainer.plateau.end_epoch()
         if step == 4:
             trainer.save()
     other = resumed(trainer, tmp_path / "latest.pt")
     assert other.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1.0e-6)
-    assert other.plateaus["generator"].num_bad_epochs == 4
+    assert other.plateau is not None and other.plateau.schedulers["generator"].num_bad_epochs == 4
     assert trainer.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(2.0e-7)
 
 

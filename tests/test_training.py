@@ -154,10 +154,11 @@ def test_plateau_lowers_the_rate_when_its_loss_stops_falling() -> None:
     trainer = tiny.trainer(
         tiny.pix2pix(), batch_size=8, n_epochs=10, n_epochs_decay=0, lr_policy="plateau", plateau_loss="G_L1"
     )
+    assert trainer.plateau is not None
     rates = []
     for _ in range(9):
-        trainer.epoch_history.add(0, {"G_L1": torch.tensor(5.0)})
-        trainer._end_of_epoch()
+        trainer.plateau.add(0, {"G_L1": torch.tensor(5.0)})
+        trainer.plateau.end_epoch()
         rates.append(trainer.optimizers["generator"].param_groups[0]["lr"])
     # the first epoch sets the best, five more are waited for (the reference's patience), then a fifth remains
     assert rates == pytest.approx([2e-4] * 6 + [4e-5] * 3)

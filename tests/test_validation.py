@@ -371,6 +371,13 @@ def test_images_may_differ_in_size(tmp_path: Path) -> None:
     assert validate(Toy(same), (data, data), "l1").figures == {"l1": 0}
 
 
+def test_large_images_are_taken_a_few_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pairs(tmp_path)[0]
+    for pixels, expected in ((3 * 16 * 16, [3, 3]), (100, [1] * 6)):
+        monkeypatch.setattr(probe, "PIXELS_AT_ONCE", pixels)
+        assert [len(part.batch) for part in probe.Probe(data, 6).parts("cpu")] == expected
+
+
 def test_the_company_of_an_image_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, model = pairs(tmp_path), tiny.pix2pix()
     found = validate(model, data, "l1", "ssim").figures

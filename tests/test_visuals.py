@@ -8,6 +8,8 @@ import sys
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -17,10 +19,12 @@ from PIL import Image
 from torch import Tensor
 
 from i2i.visuals import Boards, Example, FileBoard, Finding, Progress, ResultsPage
+from i2i.visuals import board as board_module
 from i2i.visuals import files as files_module
 from i2i.visuals.curves import Curve, main, panels_of, plot_curves, read_metrics, smooth, thin
 from i2i.visuals.files import evenly_spaced
 from i2i.visuals.images import GAP, comparison_grid, grid, labelled_grid, sample_sheet, save_png, to_pil, to_uint8
+from i2i.visuals.records import append_text, replace_text
 
 
 def solid(*levels: int, channels: int = 1, height: int = 8, width: int = 8) -> Tensor:
@@ -155,16 +159,32 @@ class Recorder:
         self._record("close")
 
 
-def test_a_board_that_raises_is_dropped_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_board_that_raises_is_one_warning_and_is_asked_again_later(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(board_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     broken, sound = Recorder(RuntimeError("first\nsecond line")), Recorder()
     boards = Boards([broken, sound])
-    boards.scalars(Progress(1, 4, 1), {"D_A": 1.0})
-    boards.images(Progress(1, 4, 1), {})
+    for clock.now in (0.0, 59.0, 60.0, 61.0):
+        boards.scalars(Progress(1, 4, 1), {"D_A": 1.0})
     boards.close()
-    assert broken.calls == ["scalars"]
-    assert sound.calls == ["scalars", "images", "close"]
+    assert broken.calls == ["scalars"] * 2 + ["close"]
+    assert sound.calls == ["scalars"] * 4 + ["close"]
     assert len(caplog.messages) == 1
     assert "first second line" in caplog.messages[0] and "\n" not in caplog.messages[0]
+
+
+def test_a_board_that_takes_long_to_raise_is_left_alone_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 5.0, 504.0, 506.0, 507.0])  # 5 seconds, so that it rests until 505
+    monkeypatch.setattr(board_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    broken = Recorder(OSError())
+    boards = Boards([broken])
+    asked = []
+    for _ in range(3):
+        boards.scalars(Progress(1, 4, 1), {})
+        asked.append(len(broken.calls))
+    assert asked == [1, 1, 2]
 
 
 def test_boards_let_an_interrupt_through() -> None:
@@ -398,19 +418,62 @@ def test_evenly_spaced_drops_the_most_crowded() -> None:
     assert evenly_spaced([1, 2], 5) == [1, 2]
 
 
-def test_curves_are_not_drawn_again_before_it_is_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 0.0, 3.0, 200.0, 302.0, 303.0, 303.0, 304.0])
+def test_curves_are_drawn_neither_early_nor_again_before_it_is_cheap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([-100.0, -1.0, 0.0, 0.0, 3.0, 200.0, 302.0, 303.0, 303.0, 304.0])
     monkeypatch.setattr(files_module, "monotonic", lambda: next(clock))
     board = FileBoard(tmp_path)
     curves = tmp_path / "web/loss_curves.png"
     drawn = []
-    for step in range(3):  # the first drawing takes 3 seconds, so the next is due at 303
+    for step in range(4):  # the first drawing, 100 seconds after the start, takes 3, so the next is due at 303
         board.scalars(Progress(step, step, 1), {"D_A": 1.0})
         board.images(Progress(step, step, 1), {"fake": solid(step)})
         drawn.append(curves.exists())
         curves.unlink(missing_ok=True)
-    board.images(Progress(3, 3, 1), {"fake": solid(3)})
-    assert (drawn, curves.exists()) == ([True, False, False], True)
+    board.images(Progress(4, 4, 1), {"fake": solid(4)})
+    assert (drawn, curves.exists()) == ([False, True, False, False], True)
+
+
+def test_a_full_disk_tears_no_line_and_leaves_no_half_file(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    board = FileBoard(tmp_path)
+    metrics, table, page = (tmp_path / name for name in ("metrics.jsonl", "metrics.csv", "report.html"))
+    board.scalars(Progress(1, 4, 1), {"D": 1.0})
+    page.write_text("whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for file, write in (
+        (metrics, lambda: board.scalars(Progress(2, 8, 1), {"D": 2.0})),
+        (table, lambda: append_text(table, "2,8,1\n")),
+        (page, lambda: replace_text(page, "longer than it may be")),
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 3, limits[1]))
+        try:
+            with pytest.raises(OSError):
+                write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    board.scalars(Progress(3, 12, 1), {"D": 3.0})
+    assert [json.loads(line)["images"] for line in metrics.read_text().splitlines()] == [4, 12]
+    assert [row["images"] for row in csv.DictReader(table.open())] == ["4", "12"]
+    assert page.read_text() == "whole" and not list(tmp_path.glob(".*"))
+
+
+def test_columns_that_the_table_could_not_take_come_with_the_next_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: Path) -> NoReturn:
+        raise PermissionError("open in another program")
+
+    board = FileBoard(tmp_path)
+    board.scalars(Progress(1, 4, 1), {"D": 1.0})
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", refuse)
+        with pytest.raises(PermissionError):
+            board.scalars(Progress(1, 4, 1), {"val_l1": 0.5})
+    board.scalars(Progress(2, 8, 1), {"D": 2.0, "val_l1": 0.25})
+    rows = [(row["D"], row["val_l1"]) for row in csv.DictReader((tmp_path / "metrics.csv").open())]
+    assert rows == [("1.0", ""), ("", "0.5"), ("2.0", "0.25")]
 
 
 # --- curves
@@ -463,7 +526,8 @@ def test_thin_keeps_peaks_and_order() -> None:
 
 def test_plot_curves_draws_something_in_every_panel(tmp_path: Path) -> None:
     lines: list[dict[str, object]] = [
-        {"images": step, "D_A": 1 / step, "D_B": 2.0, "G_A": step} for step in range(1, 50)
+        {"images": step, "D_A": 1 / step, "D_B": 2.0, "G_A": step, "doctor_spread": 1.0, "lr_generator": 1.0}
+        for step in range(1, 50)
     ]
     png = tmp_path / "curves.png"
     plot_curves(write_metrics(tmp_path / "metrics.jsonl", lines), png)
@@ -471,6 +535,7 @@ def test_plot_curves_draws_something_in_every_panel(tmp_path: Path) -> None:
     colourful = pixels.max(axis=2) - pixels.min(axis=2) > 100
     left, right = np.hsplit(colourful[:, : colourful.shape[1] // 2 * 2], 2)
     assert left.any() and right.any()
+    assert pixels.shape[1] > 2 * pixels.shape[0], "two panels side by side: the losses alone"
     assert sorted(os.listdir(tmp_path)) == ["curves.png", "metrics.jsonl"]
 
 

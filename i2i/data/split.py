@@ -52,7 +52,7 @@ def _rows(dataset: ImageDataset, choose: Callable[[Sequence[str]], list[int]]) -
 
 def _held_out(files: Sequence[str], labels: np.ndarray | None, fraction: float, seed: int) -> list[int]:
     shared = os.path.commonpath([os.path.dirname(path) for path in files])
-    ranks = [_rank(path[len(shared) :], seed) for path in files]
+    ranks = [_rank(path[len(shared) :].replace(os.sep, "/"), seed) for path in files]
     classes = np.zeros(len(files), np.int64) if labels is None else labels
     members = [np.flatnonzero(classes == label).tolist() for label in np.unique(classes)]
     chosen = [sorted(rows, key=ranks.__getitem__)[: round(len(rows) * fraction)] for rows in members]

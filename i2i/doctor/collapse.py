@@ -11,7 +11,7 @@ from i2i.visuals.board import Finding
 
 BLANK = 0.02  # contrast: 2.5 of 255 grey levels, which nobody sees
 ALIKE = 0.1  # share of the diversity of inputs and targets; labels become photos of 0.4 and more within minutes
-ALIKE_IN_CLASS = 0.02  # diversity; that of eight real digits of a class is 0.09 and more
+ALIKE_IN_CLASS, SIDE = 0.02, 32  # diversity at so many pixels, as textures are alike at fewer; of eight ones it is 0.07
 JUDGEABLE = 0.02  # diversity of inputs or targets from which on they say anything
 BLANK_ADVICE = (
     "Go back to an earlier checkpoint, or start anew with another --seed or --init_type, a lower --lr or "
@@ -59,12 +59,13 @@ def _translations(output: Outputs) -> tuple[Sign, float]:
 def _classes(output: Outputs) -> tuple[Sign, float]:
     """The figure is the least diversity of a class, in which nothing but the noise differs."""
     classes = output.images.chunk(len(output.classes))
-    diversities = dict(zip(output.classes, [diversity(images) for images in classes], strict=True))
+    diversities = dict(zip(output.classes, [diversity(images, SIDE) for images in classes], strict=True))
     least = min(diversities.values())
     alike = [name for name, value in diversities.items() if value < ALIKE_IN_CLASS]
+    whose = f"images of one class ({', '.join(alike)})" if len(output.classes) > 1 else "its images"
     message = (
-        f"The generator has collapsed: whatever the noise, images of one class ({', '.join(alike)}) are alike; two of "
-        f"them differ by {least:.2g} on average, of values in [-1, 1]."
+        f"The generator has collapsed: whatever the noise, {whose} are alike; two of them differ by {least:.2g} on "
+        "average, of values in [-1, 1]."
     )
     finding = Finding("collapse", "alarm", least, message, f"{ALIKE_ADVICE}, or --minibatch stddev.")
     return Sign("", bool(alike), finding), least

@@ -11,18 +11,31 @@ from i2i.visuals.board import Finding
 
 # Healthy pix2pix runs on a few hundred pairs spend long stretches at a separation of 0.95 and a tenth of the loss.
 WON_SEPARATION, WON_LOSS = 0.99, 0.02
-CHANCE, CHANCE_LOSS = 0.01, 0.97  # distance from a separation of 0.5; relative loss
+TOLD, GUESSING_LOSS = 0.6, 0.97  # separation that no guess reaches; relative loss
 CONSTANT, CONSTANT_CRITIC = 1e-3, 1e-7  # of logits whose targets lie about 1 apart; of critics, which have no scale
 NAMES = {"game": "The discriminator", "game_a": "The discriminator of A", "game_b": "The discriminator of B"}
 
 
 def contest_signs(games: Mapping[str, GameState]) -> list[Sign]:
     """Whether any discriminator has won or died; critics of Wasserstein objectives are meant to tell all apart."""
-    signs = []
-    for name, state in games.items():
-        who = NAMES.get(name, f"The discriminator of {name}")
-        signs += [_won(name, who, state), _died(name, who, state)]
-    return signs
+    return [sign(name, _who(name), state) for name, state in games.items() for sign in (_won, _died)]
+
+
+class GuessWatch:
+    """Remembers how well each discriminator has ever told generated from real images.
+
+    One that could, and cannot any more, has met its match: so good contests end, and those of two sets that are alike
+    even begin. Critics and relativistic discriminators are left out, as they have no loss that a guess would have.
+    """
+
+    def __init__(self) -> None:
+        self.best: dict[str, float] = {}
+
+    def look(self, games: Mapping[str, GameState]) -> list[Sign]:
+        """One sign for each discriminator: whether it has done nothing but guess so far."""
+        known = {name: state for name, state in games.items() if math.isfinite(state.separation)}
+        self.best |= {name: max(state.separation, self.best.get(name, 0.0)) for name, state in known.items()}
+        return [_guesses(name, self.best[name], state) for name, state in known.items()]
 
 
 def contest_figures(games: Mapping[str, GameState]) -> dict[str, float]:
@@ -51,19 +64,26 @@ def _won(name: str, who: str, state: GameState) -> Sign:
 
 
 def _died(name: str, who: str, state: GameState) -> Sign:
-    has_scale = state.relative_loss is not None
-    if state.spread < (CONSTANT if has_scale else CONSTANT_CRITIC):
-        message = f"{who} has died: it answers the same to every image (its logits spread by {state.spread:.2g})."
-        advice = "Start anew with a lower --lr_D, another --seed or --init_type, or --precision fp32 if it is a half."
-        return Sign(name, True, Finding("discriminator_died", "alarm", state.spread, message, advice))
-    at_chance = abs(state.separation - 0.5) < CHANCE and (
-        state.relative_loss is None or state.relative_loss > CHANCE_LOSS
-    )
-    message = (
-        f"{who} tells generated from real images no better than chance (separation {state.separation:.3f}, 0.5 is "
-        "chance): unless they look real, it has died and the generator learns nothing from it."
-    )
+    limit = CONSTANT_CRITIC if state.relative_loss is None else CONSTANT
+    message = f"{who} has died: it answers the same to every image (its logits spread by {state.spread:.2g})."
     advice = (
-        "Look at the samples; if they are bad, try a higher --lr_D, --d_steps 2, less --instance_noise, another --seed."
+        "Start anew with a lower --lr_D, a lower --lambda_r1 if there is one, another --seed or --init_type, or "
+        "--precision fp32 if it is a half."
     )
-    return Sign(name, at_chance, Finding("discriminator_died", "warning", state.separation, message, advice))
+    finding = Finding("discriminator_died", "alarm", state.spread, message, advice)
+    return Sign(name, state.spread < limit, finding)
+
+
+def _guesses(name: str, best: float, state: GameState) -> Sign:
+    loss = 0.0 if state.relative_loss is None else state.relative_loss
+    present = best < TOLD and loss > GUESSING_LOSS and state.spread >= CONSTANT
+    message = (
+        f"{_who(name)} has never told generated from real images much better than a guess (at best {best:.0%}, where a "
+        f"guess has 50%; now at {loss:.0%} of the loss of a guess): the generator hardly learns from it."
+    )
+    advice = "Try a higher --lr_D, --d_steps 2, less --instance_noise or --lambda_r1, or another --seed."
+    return Sign(f"{name} guesses", present, Finding("discriminator_died", "warning", best, message, advice))
+
+
+def _who(name: str) -> str:
+    return NAMES.get(name, f"The discriminator of {name}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from i2i.doctor.checkerboard import checkerboard_signs
 from i2i.doctor.collapse import collapse_signs
-from i2i.doctor.contest import contest_figures, contest_signs
+from i2i.doctor.contest import GuessWatch, contest_figures, contest_signs
 from i2i.doctor.gradients import GradientWatch
 from i2i.doctor.inversion import inversion_signs
 from i2i.doctor.memorised import Thumbnails, memory_signs
@@ -21,6 +21,7 @@ from i2i.models.game import GameState
 from i2i.visuals.board import Finding, Progress
 
 PATIENCE = 250  # steps: contests swing, and generators begin with one grey for everything
+GUESSING = 8  # times as long is a discriminator given that has not begun to learn, as --instance_noise may fade
 LOOKS = 3  # in a row, as one may be chance
 BETWEEN_PICTURES = 100  # steps, as a look at them takes as long as a step of the smallest networks
 
@@ -34,7 +35,7 @@ class Doctor:
 
     def __init__(self, patience: int = PATIENCE) -> None:
         self.patience = patience
-        self._record, self._gradients, self._gaps = Record(), GradientWatch(), GapWatch()
+        self._record, self._gradients, self._guesses, self._gaps = Record(), GradientWatch(), GuessWatch(), GapWatch()
         self._figures: dict[str, float] = {}
         self._seen_at: int | None = None
 
@@ -53,7 +54,8 @@ class Doctor:
         """What the players' gradient norms and the games say, by the names of players and of a model's games."""
         self._note(contest_figures(games))
         exploding = self._record.judge(progress, self._gradients.look(norms), LOOKS)
-        return exploding + self._once_settled(progress, contest_signs(games))
+        guessing = self._record.judge(progress, self._guesses.look(games), LOOKS, GUESSING * self.patience)
+        return exploding + self._once_settled(progress, contest_signs(games)) + guessing
 
     def pictures(self, progress: Progress, pictures: Mapping[str, Tensor]) -> list[Finding]:
         """What samples say: batches (N, C, H, W) in [-1, 1] on the CPU, by the labels that `visuals` gives them."""
@@ -94,6 +96,7 @@ class Doctor:
         return {
             "record": self._record.state_dict(),
             "norms": {player: list(norms) for player, norms in self._gradients.norms.items()},
+            "told": dict(self._guesses.best),
             "gaps": self._gaps.state_dict(),
             "figures": self.figures,
             "seen_at": self._seen_at,
@@ -103,5 +106,6 @@ class Doctor:
         """Go on from what `state_dict` gave."""
         self._record.load_state_dict(state["record"])
         self._gradients.norms = {player: list(norms) for player, norms in state["norms"].items()}
+        self._guesses.best = dict(state["told"])
         self._gaps.load_state_dict(state["gaps"])
         self._figures, self._seen_at = dict(state["figures"]), state["seen_at"]

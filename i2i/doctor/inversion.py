@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from i2i.visuals.board import Finding
 
 INVERTED = -0.4  # correlation of nearly every sample with its input; of photos that are not related it is within 0.3
 NEARLY_ALL = 0.75
+OPPOSED = -0.1  # mean correlation of inputs and real images; of two sets of photos it is a little above 0
 SIZE = 64  # pixels, at which texture does not count
 
 
@@ -24,12 +26,23 @@ def inversion_signs(outputs: Sequence[Outputs]) -> tuple[list[Sign], dict[str, f
             continue
         correlations = _correlations(output.inputs, output.images)
         inverted = (correlations < INVERTED).float().mean().item() >= NEARLY_ALL
-        paired = output.paired and output.targets is not None and output.targets.shape[2:] == output.inputs.shape[2:]
-        if paired and output.targets is not None:
-            inverted = inverted and _correlations(output.inputs, output.targets).mean().item() > INVERTED / 2
         figures[f"correlation_{output.label}"] = correlations.mean().item()
-        signs.append(Sign(output.label, inverted, _finding(output.label, correlations.mean().item(), paired)))
+        finding = _finding(output.label, correlations.mean().item(), output.paired)
+        signs.append(Sign(output.label, inverted and not _is_right(output), finding))
     return signs, figures
+
+
+def _is_right(output: Outputs) -> bool:
+    """Whether what is real says so too: the truth, or without pairs any real image beside any input.
+
+    Outputs are compared with the truth itself: it may hardly correlate with inputs that outputs go by alone.
+    """
+    if output.inputs is None or output.targets is None or output.targets.shape[2:] != output.images.shape[2:]:
+        return False
+    if output.paired:
+        return _correlations(output.images, output.targets).nanmean().item() >= 0
+    every = [_correlations(output.inputs, output.targets.roll(shift, 0)) for shift in range(len(output.targets))]
+    return torch.cat(every).nanmean().item() < OPPOSED
 
 
 def _finding(label: str, correlation: float, paired: bool) -> Finding:
@@ -37,7 +50,7 @@ def _finding(label: str, correlation: float, paired: bool) -> Finding:
     if paired:
         advice = "Look whether --direction and the pairs are right; else more weight on --lambda_L1, or another --seed."
         return Finding("inversion", "warning", correlation, f"{message}, unlike the truth.", advice)
-    advice = "Start anew with another --seed or a higher --lambda_identity; longer training seldom turns it back."
+    advice = "Start anew with --identity_warmup 2000 or another --seed; longer training seldom turns it back."
     return Finding(
         "inversion", "warning", correlation, f"{message}: wrong if the translation is to keep light and dark.", advice
     )

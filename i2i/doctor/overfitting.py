@@ -11,6 +11,7 @@ from i2i.metrics import METRICS
 from i2i.visuals.board import Finding
 
 APART = 0.05  # share of a value, both for better and for worse; on the same images it wavers by half of that
+LEAST = 0.2  # of which a share is taken, of similarities and accuracies: near 0 they waver by more
 
 
 class Best(NamedTuple):
@@ -42,8 +43,8 @@ class GapWatch:
         if best is None or _gain(name, best.held_out, held_out) > 0:
             self._best[name] = Best(held_out, training)
             return False
-        worse = _gain(name, held_out, best.held_out) > APART * abs(best.held_out)
-        return worse and _gain(name, best.training, training) > APART * abs(best.training)
+        worse = _gain(name, held_out, best.held_out) > _margin(name, best.held_out)
+        return worse and _gain(name, best.training, training) > _margin(name, best.training)
 
     def _sign(self, parted: list[str], figures: Mapping[str, float], train_figures: Mapping[str, float]) -> Sign:
         shown = [
@@ -68,6 +69,10 @@ class GapWatch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self._best = {name: Best(*values) for name, values in state.items()}
+
+
+def _margin(name: str, value: float) -> float:
+    return APART * max(abs(value), LEAST if METRICS[name].higher_is_better else 0.0)
 
 
 def _gain(name: str, value: float, other: float) -> float:

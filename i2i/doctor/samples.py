@@ -44,7 +44,7 @@ def contrast(images: Tensor) -> Tensor:
     return some.float().flatten(2).std(dim=2, correction=0).mean(dim=1)
 
 
-def diversity(images: Tensor) -> float:
-    """The mean absolute difference of two of the images at 8x8; not a number for a single one."""
-    small = torch.nn.functional.adaptive_avg_pool2d(images.float(), 8).flatten(1)
+def diversity(images: Tensor, side: int = 8) -> float:
+    """The mean absolute difference of two of the images at `side` x `side`; not a number for a single one."""
+    small = torch.nn.functional.adaptive_avg_pool2d(images.float(), side).flatten(1)
     return torch.pdist(small, p=1).mean().item() / small.shape[1]

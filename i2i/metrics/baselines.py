@@ -97,6 +97,15 @@ class Baselines:
         return Rows(training.targets, nearest_rows(self.sets.inputs, training.inputs, training.rows))
 
     @property
+    def training(self) -> Pictures:
+        """As many images of training as were generated: real against real, at equal numbers."""
+        training, count = self.sets.training, len(self.sets.generated)
+        rows = training.rows if training else []
+        if training is None or len(rows) < count:
+            raise ValueError(f"there are only {len(rows):,} images of training")
+        return Rows(training.targets, [rows[index * len(rows) // count] for index in range(count)])
+
+    @property
     def about(self) -> dict[str, str]:
         """What each of them is."""
         training = self.sets.training
@@ -105,6 +114,7 @@ class Baselines:
             "copy": "the input as the output",
             "mean": f"the mean of {count:,} {'training' if training else 'real'} images",
             "nearest": f"the target of the nearest of {count:,} training inputs, in pixels at 32x32",
+            "training": "as many real images, of those for training",
         }
 
 

@@ -56,7 +56,8 @@ def feature_intervals(
     A replicate has half of the rows of each side, none twice, and at most 250 (Politis and Romano 1994): rows drawn
     twice, as by the plain bootstrap, would look like images that lie very close. Only the spread of the replicates
     about their mean is used, scaled to the numbers of images: what a small number adds to FID is not in its interval.
-    FID's is wider than its true spread, by a half or so. Metrics of which there are too few images are left out.
+    FID's is wider than its true spread, by a half or so. Metrics of which there are too few images are left out, and
+    those that are the same in every replicate, such as a precision of 0, of whose spread nothing is known.
 
     Raises:
         ValueError: as `feature_values` does.
@@ -68,7 +69,9 @@ def feature_intervals(
     names = tuple(name for name in names if min(_rows(len(side.features)) for side in (fake, real)) >= LEAST[name])
     found = [_replicate(names, _half(fake, generator), _half(real, generator)) for _ in range(replicates)]
     scale = max(_scale(len(side.features)) for side in (fake, real))
-    return {name: _about(centres[name], [each[name] for each in found], scale, name) for name in names}
+    spreads = {name: [each[name] for each in found] for name in names}
+    varied = {name: replicates for name, replicates in spreads.items() if len(set(replicates)) > 1}
+    return {name: _about(centres[name], replicates, scale, name) for name, replicates in varied.items()}
 
 
 def _half(side: Features, generator: torch.Generator) -> Features:

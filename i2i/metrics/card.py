@@ -91,7 +91,10 @@ class Card:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             if values["schema"] != SCHEMA:
                 raise ValueError(f"{path} is a card of schema {values['schema']}, this version of i2i reads {SCHEMA}")
-            return cls.from_dict(values)
+            card = cls.from_dict(values)
+            if unknown := [figure.name for figure in card.figures if figure.name not in METRICS]:
+                raise ValueError(f"{path} has {', '.join(unknown)}, which this version of i2i does not know")
+            return card
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path} is no metrics card, as test.py --metrics or i2i.evaluate --json write") from None
 

@@ -18,6 +18,7 @@ def card_text(card: Card) -> str:
         rows.append([figure.metric.title, better(figure), with_interval(figure.score), *beside])
     subject = [f"{name}: {text}" for name, text in card.subject.items()]
     counts = f"{card.protocol['generated images']} generated and {card.protocol['real images']} real images"
+    counts += ", paired by name" if card.protocol["pairs"] != "none" else ""
     baselines = [f"{name}: {text}" for name, text in card.baselines.items()]
     return "\n".join([card.title, *subject, counts, "", *_aligned(rows), "", *baselines, *map(_warning, card.warnings)])
 
@@ -59,9 +60,11 @@ def differences(cards: Sequence[Card]) -> list[str]:
     names = dict.fromkeys(name for card in cards for name in card.protocol if name not in IMMATERIAL)
     lines = []
     for name in names:
-        values = [card.protocol.get(name, "none") for card in cards]
-        if len(set(values)) > 1:
-            told = "; ".join(f"{title}: {value}" for title, value in zip(titles(cards), values, strict=True))
+        # What only some cards have, such as a network, is of metrics that the others lack.
+        pairs = zip(titles(cards), cards, strict=True)
+        values = {title: card.protocol[name] for title, card in pairs if name in card.protocol}
+        if len(set(values.values())) > 1:
+            told = "; ".join(f"{title}: {value}" for title, value in values.items())
             lines.append(f"the protocols differ in {name}: {told}")
     return lines
 

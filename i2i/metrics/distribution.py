@@ -50,12 +50,13 @@ def check_features(names: Iterable[str], fake: Features, real: Features) -> None
 def frechet_distance(features: Tensor, others: Tensor) -> float:
     """The Fréchet distance between the Gaussians of (N, D) and (M, D) features (Heusel et al. 2017, arXiv 1706.08500).
 
-    It falls with N and M, which have to be named beside it; both are 2 at least. By torch-fidelity.
+    It falls with N and M, which have to be named beside it; both are 2 at least. By torch-fidelity; what its rounding
+    brings below 0 is 0.
     """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     statistics = (fid_features_to_statistics(rows.double()) for rows in (features, others))
-    return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    return max(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID], 0.0)
 
 
 def frechet_distance_of_few(features: Tensor, others: Tensor) -> float:

@@ -44,6 +44,7 @@ class Extractor:
     device: torch.device
     body: Callable[[Tensor], Tensor]  # (N, 3, 299, 299) in [-1, 1) to (N, D)
     classes: Tensor | None  # (K, D): its inner products with features are logits
+    dimensions: int = 0  # D
 
     @property
     def has_classes(self) -> bool:
@@ -89,7 +90,7 @@ def load_extractor(file: str | Path | None, resize: str = "clean", device: torch
         ) from None
     if len(shape) != 2:
         raise ValueError(f"--inception {path} gives {tuple(shape)} for one image: a network for features gives (1, D)")
-    return extractor
+    return dataclasses.replace(extractor, dimensions=shape[1])
 
 
 def find_inception(file: str | Path | None) -> Path | None:

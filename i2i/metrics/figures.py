@@ -18,7 +18,7 @@ Scorer = Callable[[], Scores]  # may raise ValueError, which says why there is n
 
 # What stands for the real images beside a metric of each kind, and beside generated label maps.
 REAL = {
-    "paired": "another real image",
+    "paired": "another real image, as of a model that ignores its input",
     "features": "one half of the real images against the other",
     "cycle": "another input",
     "labels": "what the network reads off the real photos",
@@ -34,7 +34,7 @@ def make_card(sets: Sets, judge: Judge, *, warnings: Sequence[str] = (), **about
     """
     generated = survey(sets.generated)
     real = survey(sets.real) if sets.real is not None else None
-    if sets.paired and real is not None:
+    if judge.of_kind("paired") and real is not None:
         _check_sizes(sets.names, generated, real)
     found, baselines = figures(sets, judge, (real or generated).sizes)
     return Card(
@@ -95,15 +95,15 @@ def _of_features(sets: Sets, judge: Judge, made: Baselines) -> list[Figure]:
     def score(pictures: Pictures) -> Scores:
         return judge.sets(judge.features(pictures), real)
 
-    return _compared(
-        score(sets.generated),
-        {
-            "copy": lambda: score(made.copy),
-            "mean": lambda: score(made.mean),
-            "nearest": lambda: score(made.nearest),
-            "real": lambda: judge.floor(real),
-        },
-    )
+    baselines: dict[str, Scorer] = {
+        "copy": lambda: score(made.copy),
+        "mean": lambda: score(made.mean),
+        "nearest": lambda: score(made.nearest),
+        "real": lambda: judge.floor(real),
+    }
+    if sets.training is not None:
+        baselines["training"] = lambda: score(made.training)
+    return _compared(score(sets.generated), baselines)
 
 
 def _of_cycles(sets: Sets, judge: Judge) -> list[Figure]:

@@ -63,6 +63,12 @@ class Files:
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     @property
+    def smallest(self) -> tuple[int, int]:
+        """The least width and height among them."""
+        found = [self.reader.info(path) for path in self.paths]
+        return min(info.width for info in found), min(info.height for info in found)
+
+    @property
     def formats(self) -> list[str]:
         """Which formats of files there are, by their names' ends."""
         return sorted({os.path.splitext(path)[1].lower().removeprefix(".") for path in self.paths})

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from i2i.data.batch import normalise
 from i2i.data.reading import Reader
@@ -104,7 +105,7 @@ class Judge:
         return {name: self._mean(rows) for name, rows in values.items()}
 
     def _mean(self, rows: Tensor) -> Score:
-        sensible = self.replicates > 0 and bool(rows.isfinite().all())
+        sensible = self.replicates > 0 and len(rows) > 1 and bool(rows.isfinite().all())
         interval = mean_interval(rows, self.replicates, self.seed) if sensible else None
         return _score(rows.mean().item(), interval, len(rows), len(rows))
 
@@ -118,7 +119,11 @@ class Judge:
 
     def _extracted(self, pictures: Pictures) -> Features:
         assert self.extractor is not None
-        parts = [self.extractor(torch.stack(images)) for images in _same_sized(pictures)]
+        parts = []
+        with tqdm(desc="features", total=len(pictures), unit="image", leave=False, disable=None) as bar:
+            for images in _same_sized(pictures):
+                parts.append(self.extractor(torch.stack(images)))
+                bar.update(len(images))
         classes = [part.probabilities for part in parts if part.probabilities is not None]
         return Features(torch.cat([part.features for part in parts]), torch.cat(classes) if classes else None)
 
@@ -147,8 +152,8 @@ class Judge:
         confusions = []
         for index in range(len(truth)):
             image = found[index]
-            if image.ndim == 2:  # void, which a generator hardly ever gives, is no class of its own
-                predicted = image.where(image < num_classes, 0)[None]
+            if image.ndim == 2:
+                predicted = image[None]
             else:
                 assert self.segmentation is not None  # where photos are judged
                 predicted = self.segmentation(normalise(coloured(image)[None]))
@@ -165,7 +170,7 @@ class Judge:
         for name in self.of_kind("labels"):
             drawn = torch.tensor([found[name] for found in replicates], dtype=torch.double)
             ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.double)
-            interval = Interval(*drawn.nanquantile(ends).tolist()) if len(drawn) else None
+            interval = Interval(*drawn.nanquantile(ends).tolist()) if len(drawn) and count > 1 else None
             scores[name] = _score(values[name], interval, count, count)
         return scores
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from i2i.metrics import METRICS
 from i2i.metrics.baselines import Sets
+from i2i.metrics.distribution import KID_SUBSET_SIZE, KID_SUBSETS, MAX_SPLITS, NEIGHBOURS, SPLIT
+from i2i.metrics.extractor import Extractor
 from i2i.metrics.image_sets import Survey
 from i2i.metrics.judging import Judge
 
 FEW = 50  # images, of which a figure says little
-FULL_RANK = 2048  # features of the Inception network
 SMALL = 128  # pixels of the shorter side, which Inception sees more than doubled
 # What may differ between two cards that can be compared all the same.
 IMMATERIAL = ("intervals", "feature network", "generated set")
 RESIZES = {
     "clean": "Pillow's bicubic filter with antialiasing, to 299x299 (clean-fid's)",
     "tf1": "TensorFlow 1's bilinear filter without antialiasing, to 299x299 (that of FID as first published)",
+}
+
+# What libraries leave open, by metric.
+SETTINGS = {
+    "psnr": "the mean of the images' own",
+    "ssim": "Gaussian window of 11x11, sigma 1.5, at all pixels, the border continued by reflection",
+    "ms_ssim": "as published: five scales, Gaussian windows of 11x11, sigma 1.5",
+    "kid": f"cubic kernel, the mean over {KID_SUBSETS} subsets of {KID_SUBSET_SIZE:,} images, or as many as there are",
+    "precision": f"within the distance to neighbour {NEIGHBOURS}",
+    "recall": f"within the distance to neighbour {NEIGHBOURS}",
+    "inception_score": f"the mean over parts of {SPLIT:,} images or more, {MAX_SPLITS} at most",
 }
 
 
@@ -39,7 +52,7 @@ def protocol(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -
         found["lpips"] = f"{judge.lpips.name}, SHA-256 {judge.lpips.digest}"
     if judge.segmentation is not None:
         found["segmentation"] = f"SHA-256 {judge.segmentation.digest}"
-    return found
+    return found | {METRICS[name].title: SETTINGS[name] for name in judge.metrics if name in SETTINGS}
 
 
 def warnings(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -> list[str]:
@@ -50,17 +63,20 @@ def warnings(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -
         found.append(f"{_images(fewest)} on a side: what lies within the intervals is no difference")
     if lossy := [name for name in sets.formats if name in ("jpg", "jpeg")]:
         found.append(f"the generated images are files of {lossy[0].upper()}, whose losses are judged along with them")
+    if real is not None and generated.digest == real.digest:
+        found.append("the generated images are the real ones, pixel by pixel")
     if judge.extractor is not None:
-        found += _of_features(judge, fewest, generated, real)
+        found += _of_features(judge, judge.extractor, fewest, generated, real)
     return found
 
 
-def _of_features(judge: Judge, fewest: int, generated: Survey, real: Survey | None) -> list[str]:
+def _of_features(judge: Judge, extractor: Extractor, fewest: int, generated: Survey, real: Survey | None) -> list[str]:
     found = []
-    if "fid" in judge.metrics and fewest < FULL_RANK:
+    if "fid" in judge.metrics and fewest <= extractor.dimensions:
         found.append(
-            f"FID of {_images(fewest)} is too high, as the covariance of 2,048 features wants more of them than that: "
-            "compare it at equal numbers alone, or read KID; between two halves of the real images it is higher still"
+            f"FID of {_images(fewest)} is too high, as the covariance of {extractor.dimensions:,} features wants more "
+            "of them than that: compare it at equal numbers alone, or read KID; between two halves of the real images "
+            "it is higher still"
         )
     shortest = min(min(size) for size in generated.sizes)
     if shortest < SMALL:

@@ -60,38 +60,39 @@ def load_segmentation(file: str | Path, device: str | torch.device = "cpu") -> S
 
 
 def label_confusion(predicted: Tensor, truth: Tensor, num_classes: int) -> Tensor:
-    """Count pixels by true class (rows) and predicted class (columns): (N, K, K), int64, one matrix an image.
+    """Count pixels by true class (rows) and predicted class (columns): (N, K, K + 1), int64, one matrix an image.
 
-    Both are class indices (N, H, W); true ones of 255 are ignored. The matrix of a set is the sum over images.
+    Both are class indices (N, H, W); true ones of 255 are ignored, predicted ones of 255 are of no class, which the
+    last column counts. The matrix of a set is the sum over images.
 
     Raises:
-        ValueError: for true classes that the network does not know, and for maps of different sizes.
+        ValueError: for classes that are not among the K, and for maps of different sizes.
     """
     from torchmetrics.functional.classification import multiclass_confusion_matrix
 
     if predicted.shape != truth.shape:
         sizes = " and ".join(f"{maps.shape[-1]}x{maps.shape[-2]}" for maps in (predicted, truth))
         raise ValueError(f"label maps of {sizes} cannot be compared: bring the true ones to the photos' size")
-    highest = int(torch.where(truth == IGNORED, 0, truth).max())
-    if highest >= num_classes:
-        raise ValueError(
-            f"a true label map holds class {highest}, but the network knows {num_classes}, from 0 on: renumber the "
-            f"maps, with {IGNORED} for what should not count"
-        )
-    pairs = zip(predicted.long(), truth.long(), strict=True)
-    return torch.stack(
-        [multiclass_confusion_matrix(ours, true, num_classes, ignore_index=IGNORED) for ours, true in pairs]
-    )
+    for which, maps in (("true", truth), ("generated", predicted)):
+        highest = int(torch.where(maps == IGNORED, 0, maps).max())
+        if highest >= num_classes:
+            raise ValueError(
+                f"a {which} label map holds class {highest}, but there are {num_classes}, from 0 on: renumber the "
+                f"maps, with {IGNORED} for what should not count"
+            )
+    pairs = zip(predicted.where(predicted != IGNORED, num_classes).long(), truth.long(), strict=True)
+    counts = [multiclass_confusion_matrix(ours, true, num_classes + 1, ignore_index=IGNORED) for ours, true in pairs]
+    return torch.stack(counts)[:, :num_classes]
 
 
 def label_values(confusion: Tensor) -> dict[str, float]:
-    """Compute pixel accuracy, class accuracy and mean intersection over union of (K, K) or (N, K, K) counts.
+    """Compute pixel accuracy, class accuracy and mean intersection over union of (K, K + 1) or (N, K, K + 1) counts.
 
     Classes that never occur in truth are left out of the class accuracy; those that are not predicted either are left
     out of the mean intersection over union. Without any pixel that counts all three are NaN.
     """
     counts = confusion.reshape(-1, *confusion.shape[-2:]).sum(dim=0).double()
-    right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+    right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)[: len(counts)]
     union = true + predicted - right
     return {
         "pixel_accuracy": (right.sum() / counts.sum()).item(),

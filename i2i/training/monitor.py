@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from i2i.metrics import METRICS
 from i2i.models.game import Game
 from i2i.random_state import isolated
 from i2i.training.progress import ProgressBar
+from i2i.training.recovery import Skipping
 from i2i.training.saving import Diverged
 from i2i.validation import Selection, Validation, ValidationConfig, Validator
 from i2i.visuals import Finding
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from i2i.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
+
+TOLD_OF = (1, 10, 100, 1000, 10_000)  # steps that are left out
 
 
 class Monitor:
@@ -63,6 +66,17 @@ class Monitor:
         if trainer.step == 0:
             self.show_samples()
 
+    def find_best(self) -> None:
+        """See that `best.pt` is what `selection` says: a crash may have come before it, or it has been put aside."""
+        selection, folder = self.selection, self.trainer.saver.folder
+        if selection is None or selection.best is None or folder is None:
+            return
+        if selection.best_images == self.trainer.images:
+            self.trainer.save(best=True)
+        elif not (folder / "best.pt").is_file():
+            log.warning("there is no best.pt any more: the next validation counts as the best")
+            self.selection = Selection(selection.metric, selection.higher_is_better)
+
     def report(self, bar: ProgressBar) -> None:
         """Show the means of the losses since the last report, and what the doctor makes of them.
 
@@ -83,11 +97,9 @@ class Monitor:
         if trainer.scaler.is_enabled():  # which sees to gradients that are not finite
             norms = {name: norm for name, norm in norms.items() if math.isfinite(norm)}
         self.norms = {}
-        figures: dict[str, float] = {}
-        if self.doctor is not None:
-            games = {name: game.observed() for name, game in self._games.items()}
-            self.tell(self.doctor.losses(trainer.progress, losses, norms, games))
-            figures = self.doctor.figures
+        games = {name: game.observed() for name, game in self._games.items()}
+        self._ask(lambda doctor: doctor.losses(trainer.progress, losses, norms, games))
+        figures = self.doctor.figures if self.doctor is not None else {}
         gradients = {f"grad_{name}": norm for name, norm in norms.items()}
         trainer.boards.scalars(trainer.progress, losses | rates | gradients | figures | speed)
         bar.show(trainer.progress, losses, **speed)
@@ -112,25 +124,34 @@ class Monitor:
         shown = displayed(pictures, *self.trainer.model.spec.domains)
         on_cpu = {label: images.float().cpu() for label, images in shown.items()}
         self.trainer.boards.images(self.trainer.progress, on_cpu)
-        if self.doctor is not None:
-            self.tell(self.doctor.pictures(self.trainer.progress, on_cpu))
+        self._ask(lambda doctor: doctor.pictures(self.trainer.progress, on_cpu))
 
     def validate(self) -> None:
-        """Validate, unless that has been done with these weights, and save them if none were better before."""
+        """Validate, unless that has been done with these weights, and save them if none were better before.
+
+        Raises:
+            Diverged: if a loss since the last report was not finite.
+        """
         trainer, validator = self.trainer, self.validator
         if validator is None or self.val_freq is None or self._validated_at == trainer.images:
             return
-        with self._looking():
-            found = validator.run(trainer.model)
+        self.check_losses()
+        try:
+            with self._looking():
+                found = validator.run(trainer.model)
+        except Exception:  # of images that do not fit the network or the memory, say: nothing learned is lost by it
+            trainer.save()
+            log.warning("validation has failed; --val_freq 0 goes on without it")
+            raise
         self._validated_at = trainer.images
         self._show_validation(found)
-        if self.doctor is not None:
-            doubts = self.doctor.validated(trainer.progress, found.figures, found.train_figures, found.thumbnails)
-            self.tell(doubts)
+        held_out = (found.figures, found.train_figures, found.thumbnails)
+        self._ask(lambda doctor: doctor.validated(trainer.progress, *held_out))
         if self.selection is None:
             return
         is_best = self.selection.update(found.figures, trainer.images, len(validator))
-        trainer.validated(self.selection.watched(found.figures))
+        if trainer.plateau is not None:
+            trainer.plateau.validated(self.selection.watched(found.figures))
         if is_best:
             trainer.save(best=True)
 
@@ -144,12 +165,37 @@ class Monitor:
         shown = ", ".join(f"{name} {value:.4g}" for name, value in found.figures.items())
         log.info("validation after %s images: %s", f"{trainer.images:,}", shown)
 
+    def _ask(self, question: Callable[[Doctor], list[Finding]]) -> None:
+        """Show what the doctor finds; a doctor that fails is sent away, and never stops the run."""
+        if self.doctor is None:
+            return
+        try:
+            findings = question(self.doctor)
+        except Exception as error:
+            self.doctor = None
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            log.warning("the doctor has failed, the run goes on without: %s", reason)
+        else:
+            self.tell(findings)
+
     def tell(self, findings: list[Finding]) -> None:
         """Show what the doctor has found."""
         for finding in findings:
             log.warning("doctor, %s: %s %s", finding.name, finding.message, finding.advice)
         if findings:
             self.trainer.boards.findings(self.trainer.progress, findings)
+
+    def tell_skipped(self, skipping: Skipping, paths: Sequence[str]) -> None:
+        """Name a step that was left out and its images; boards are told of the first, the tenth, the hundredth."""
+        trainer = self.trainer
+        bad, images = ", ".join(skipping.bad), ", ".join(paths)
+        message = f"Step {trainer.step} is left out, {bad} not finite; its images: {images}."
+        log.warning("%s", message)
+        if skipping.skipped in TOLD_OF:
+            message = f"{skipping.skipped} step{'s' * (skipping.skipped > 1)} so far: {message}"
+            advice = "Look at these images; if any may be the ones, try a lower --lr, or --clip_grad 1."
+            finding = Finding("not_finite", "warning", float(trainer.step), message, advice)
+            trainer.boards.findings(trainer.progress, [finding])
 
     @contextmanager
     def _looking(self) -> Iterator[None]:

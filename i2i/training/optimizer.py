@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from i2i.models.base import GanModel
 from i2i.training.config import TrainConfig
@@ -36,21 +34,3 @@ def set_learning_rates(optimizers: Optimizers, config: TrainConfig, epoch: int, 
     for player, optimizer in optimizers.items():
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate(player, epoch) * factor
-
-
-def build_plateaus(optimizers: Optimizers) -> dict[str, ReduceLROnPlateau]:
-    """What lowers the learning rates under policy plateau: to a fifth when five epochs have brought nothing."""
-    return {n: ReduceLROnPlateau(o, "min", factor=0.2, threshold=0.01, patience=5) for n, o in optimizers.items()}
-
-
-def step_plateaus(plateaus: dict[str, ReduceLROnPlateau], watched: float) -> None:
-    """Lower the learning rates where `watched`, the less the better, has not become less for long."""
-    for plateau in plateaus.values():
-        plateau.step(watched)
-
-
-def watched_loss(losses: dict[str, Any], name: str) -> Any:
-    """The loss that policy plateau goes by. Raises ValueError if there is none of that name."""
-    if name not in losses:
-        raise ValueError(f"--plateau_loss {name}: no such loss; choose from {', '.join(losses)}")
-    return losses[name]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.training import checkpoint, state
+from i2i.training.history import LossHistory
 from i2i.training.saving import Diverged
 
 if TYPE_CHECKING:
@@ -38,24 +39,29 @@ class Undo:
 
 
 class Skipping:
-    """Leaves out the updates of steps whose losses or gradients are not finite; `skipped` counts such steps.
+    """Leaves out the updates of steps whose losses or gradients are not finite.
 
-    To know that in time costs a synchronisation with the device for every update.
+    `skipped` counts such steps, `bad` says what was not finite in the last step. To know that in time costs a
+    synchronisation with the device for every update.
     """
 
     def __init__(self) -> None:
-        self.skipped, self.in_a_row, self._bad = 0, 0, False
+        self.skipped, self.in_a_row = 0, 0
+        self.bad: list[str] = []
 
     def begin(self, model: nn.Module) -> None:
         """A step begins."""
-        self._bad, self._undo = False, Undo(model)
+        self.bad, self._undo = [], Undo(model)
 
-    def allows(self, losses: dict[str, list[Tensor]], norm: Tensor | None) -> bool:
-        """Whether a player may move after these losses of the step, on gradients of this `norm`; None: not known."""
-        values = [value.float() for many in losses.values() for value in many]
-        finite = bool(torch.isfinite(torch.stack(values if norm is None else [*values, norm])).all())
-        self._bad |= not finite
-        return finite
+    def allows(self, player: str, losses: dict[str, list[Tensor]], norm: Tensor | None) -> bool:
+        """Whether `player` may move after these losses of the step, on gradients of this `norm`; None: not known."""
+        values = {name: torch.stack(many).float().sum() for name, many in losses.items()}
+        if norm is not None:
+            values[f"the gradient of the {player}"] = norm
+        finite = torch.isfinite(torch.stack(list(values.values()))).tolist()
+        bad = [name for name, is_finite in zip(values, finite, strict=True) if not is_finite]
+        self.bad += [name for name in bad if name not in self.bad]
+        return not bad
 
     def end(self) -> bool:
         """Put back what a bad step has changed; gives whether the step was good.
@@ -63,13 +69,21 @@ class Skipping:
         Raises:
             Diverged: after many bad ones in a row.
         """
-        self.in_a_row = self.in_a_row + 1 if self._bad else 0
-        self.skipped += self._bad
-        if self._bad:
+        self.in_a_row = self.in_a_row + 1 if self.bad else 0
+        if self.bad:
+            self.skipped += 1
             self._undo()
         if self.in_a_row >= MOST_SKIPPED:
             raise Diverged(f"{MOST_SKIPPED} steps in a row were not finite; --on_nan rollback or a lower --lr may help")
-        return not self._bad
+        return not self.bad
+
+    def state_dict(self) -> dict[str, int]:
+        """The counts."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
 
 
 def roll_back(trainer: Trainer, reason: str) -> bool:
@@ -87,7 +101,10 @@ def roll_back(trainer: Trainer, reason: str) -> bool:
         optimizer.zero_grad()
         for group in optimizer.param_groups:  # under plateau; the other policies set them anew
             group["lr"] /= 2
-    trainer.forget_losses()
+    # Nothing is known of the steps before this one.
+    trainer.history, trainer.monitor.norms = LossHistory(), {}
+    if trainer.plateau is not None:
+        trainer.plateau.history = LossHistory()
     log.warning(
         "%s; rolled back to the weights of %s at step %d, learning rates are halved (%d of %d times)",
         *(reason, "latest.pt", saved["step"], trainer.rollbacks, MOST_ROLLBACKS),

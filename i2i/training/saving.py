@@ -26,7 +26,8 @@ class Saver:
 
     def __init__(self, folder: Path | None, keep: int) -> None:
         self.folder, self.keep = folder, keep
-        self._saved_at, self._saved_step = time.monotonic(), -1
+        self._saved_at = time.monotonic()
+        self._saved: tuple | None = None
 
     def is_due(self) -> bool:
         """Whether the clock asks for a save."""
@@ -38,13 +39,15 @@ class Saver:
         Raises:
             Diverged: if anything in it is not finite.
         """
-        if state["step"] != self._saved_step:
+        # Without a step a validation changes the state, and so does a line of the log.
+        now = state["step"], state["monitor"]["validated_at"], state["history"]["counts"]
+        if now != self._saved:
             self._check_finite(state)
             if self.folder is not None:
                 checkpoint.save(state, self.folder / "latest.pt")
                 if state["step"]:
                     self._drop_replaced()
-            self._saved_at, self._saved_step = time.monotonic(), state["step"]
+            self._saved_at, self._saved = time.monotonic(), now
         if best and self.folder is not None:
             checkpoint.save_as_well(self.folder / "latest.pt", self.folder / "best.pt")
         if epoch is not None and self.folder is not None:

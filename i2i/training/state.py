@@ -24,13 +24,13 @@ def collect(trainer: Trainer) -> dict[str, Any]:
         "ema": trainer.ema.state_dict() if trainer.ema is not None else None,
         "optimizers": {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()},
         "rates": {name: trainer.config.learning_rate(name, 0) for name in trainer.optimizers},
-        "plateaus": {name: plateau.state_dict() for name, plateau in trainer.plateaus.items()},
+        "plateau": trainer.plateau.state_dict() if trainer.plateau is not None else None,
         "history": trainer.history.state_dict(),
-        "epoch_history": trainer.epoch_history.state_dict(),
         "scaler": trainer.scaler.state_dict(),
         "monitor": trainer.monitor.state_dict(),
         "validation": trainer.monitor.validation_state(),
         "rollbacks": trainer.rollbacks,
+        "skipped": trainer.skipping.state_dict() if trainer.skipping is not None else None,
         "random": random_states(trainer.stream.device),
         "step": trainer.step,
         "images": trainer.images,
@@ -49,9 +49,10 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
         raise ValueError(f"the checkpoint knows the classes {', '.join(classes)}, the data has {', '.join(now)}")
     restore_networks(trainer, saved)
     trainer.rollbacks = saved.get("rollbacks", 0)
+    if trainer.skipping is not None and saved.get("skipped"):
+        trainer.skipping.load_state_dict(saved["skipped"])
     trainer.monitor.load_state_dict(saved.get("monitor", {}), saved.get("validation"))
     trainer.history.load_state_dict(saved["history"])
-    trainer.epoch_history.load_state_dict(saved["epoch_history"])
     trainer.step = saved["step"]
     trainer.stream.seek(_position(saved["images"], saved["epoch_length"], len(trainer.stream)))
     restore_random_states(saved["random"], trainer.stream.device)
@@ -85,8 +86,8 @@ def _restore_optimizers(trainer: Trainer, saved: dict[str, Any]) -> None:
             group["betas"] = (trainer.config.beta1, trainer.config.beta2)
             if saved["rates"][name]:  # under plateau the current rate is only known from the optimiser
                 group["lr"] *= trainer.config.learning_rate(name, 0) / saved["rates"][name]
-        if name in trainer.plateaus and name in saved["plateaus"]:
-            trainer.plateaus[name].load_state_dict(saved["plateaus"][name])
+    if trainer.plateau is not None and saved.get("plateau"):
+        trainer.plateau.load_state_dict(saved["plateau"])
 
 
 def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,8 @@ from i2i.training.ema import MovingAverage
 from i2i.training.history import LossHistory
 from i2i.training.interrupt import Interruption
 from i2i.training.monitor import Monitor
-from i2i.training.optimizer import (
-    build_optimizers,
-    build_plateaus,
-    set_learning_rates,
-    step_plateaus,
-    watched_loss,
-)
+from i2i.training.optimizer import build_optimizers, set_learning_rates
+from i2i.training.plateau import Plateau
 from i2i.training.progress import ProgressBar
 from i2i.training.recovery import Skipping, roll_back
 from i2i.training.rehearsal import rehearse
@@ -71,13 +66,13 @@ class Trainer:
         self.optimizers = build_optimizers(model, config, stream.device)
         self.ema = self.new_average() if config.ema else None
         self.scaler = torch.amp.GradScaler(stream.device.type, enabled=self.acceleration.precision == "fp16")
-        self.plateaus = build_plateaus(self.optimizers) if config.lr_policy == "plateau" else {}
-        self.history, self.epoch_history = LossHistory(), LossHistory()
+        self.history = LossHistory()
         self.saver = Saver(folder, config.keep_checkpoints)
         self.skipping = Skipping() if config.on_nan == "skip" else None
         self.rollbacks = 0
         self.monitor = Monitor(self, samples, validator, validation or ValidationConfig())
-        self._paths: tuple[str, ...] = ()
+        self.plateau = self._new_plateau() if config.lr_policy == "plateau" else None
+        self._paths: list[str] = []
 
     @property
     def images(self) -> int:
@@ -103,13 +98,20 @@ class Trainer:
         """A moving average that starts from the current weights."""
         return MovingAverage(self.model, self.generators, self.config.ema or 0.0)
 
+    def _new_plateau(self) -> Plateau:
+        loss, selection = self.config.plateau_loss, self.monitor.selection
+        if loss is None and selection is not None:
+            return Plateau(self.optimizers, selection.metric, by_validation=True)
+        return Plateau(self.optimizers, loss or self.model.plateau_loss, by_validation=False)
+
     def train_step(self) -> None:
         """One step of the model: every phase, over `accumulate` batches."""
         mark_step(self.acceleration)
-        if not self.plateaus:
+        if self.plateau is None:
             set_learning_rates(self.optimizers, self.config, self.epoch, 0.5**self.rollbacks)
         if self.skipping is not None:
             self.skipping.begin(self.model)
+        self._paths = []
         parts = [self.model.training_step(self._next_batch, self.step) for _ in range(self.config.accumulate)]
         values: dict[str, list[Tensor]] = {}
         while (phase := self.run_phase(parts, values)) is not None:
@@ -117,18 +119,17 @@ class Trainer:
                 update(self, phase.player, values)
         self.step += 1
         if self.skipping is not None and not self.skipping.end():
-            log.warning("step %d is left out, it was not finite; its images: %s", self.step, ", ".join(self._paths))
+            self.monitor.tell_skipped(self.skipping, self._paths)
             return
         # The parts' mean, and that of phases that are repeated within a step.
         losses = {name: torch.stack(many).mean() if len(many) > 1 else many[0] for name, many in values.items()}
         self.history.add(self.step, losses)
-        if self.plateaus:
-            self._watched_loss(losses)
-            self.epoch_history.add(self.step, losses)
+        if self.plateau is not None:
+            self.plateau.add(self.step, losses)
 
     def _next_batch(self) -> Batch:
         batch = self.stream()
-        self._paths = batch.paths_a or batch.paths_b
+        self._paths += dict.fromkeys([*batch.paths_a, *batch.paths_b])  # pairs may share a file
         return batch
 
     def run_phase(self, parts: list[Iterator[Phase]], values: dict[str, list[Tensor]]) -> Phase | None:
@@ -154,6 +155,7 @@ class Trainer:
         """
         total = self.config.epochs * len(self.stream)
         try:
+            self.monitor.find_best()
             if self.images >= total:
                 log.warning("all %d epochs are done already; a larger --n_epochs goes on", self.config.epochs)
                 return True
@@ -166,17 +168,14 @@ class Trainer:
             with Interruption() as interruption, ProgressBar(total, self.images) as bar:
                 self.monitor.start()
                 while self.images < total and not interruption.requested and not self.monitor.exhausted:
-                    self._step_or_roll_back(bar)
-                if not interruption.requested:
-                    self.monitor.validate()
-                self.monitor.report(bar)
-                self.save()
+                    self._or_roll_back(self._watched_step, bar)
+                self._or_roll_back(self._end, bar)
         finally:
             self.boards.close()
         return self._finished(total)
 
     def _finished(self, total: int) -> bool:
-        if self.monitor.exhausted:
+        if self.images < total and self.monitor.exhausted:
             log.warning("stopped early: %s", self.monitor.selection)
             return True
         if self.images < total and self.saver.folder is not None:
@@ -184,9 +183,13 @@ class Trainer:
             log.warning("stopped after %d images, saved %s; go on with: %s", self.images, where, self.resume_command)
         return self.images >= total
 
-    def _step_or_roll_back(self, bar: ProgressBar) -> None:
+    def _end(self, bar: ProgressBar) -> None:
+        self.monitor.report(bar)
+        self.save()
+
+    def _or_roll_back(self, work: Callable[[ProgressBar], None], bar: ProgressBar) -> None:
         try:
-            self._watched_step(bar)
+            work(bar)
         except Diverged as error:
             if self.config.on_nan != "rollback" or not roll_back(self, str(error)):
                 raise
@@ -200,39 +203,24 @@ class Trainer:
                 self.save()
             raise
         config, epoch_length = self.config, len(self.stream)
+        is_last = self.images >= config.epochs * epoch_length
 
         def crossed(frequency: int) -> bool:
             return self.images // frequency > before // frequency
 
         bar.advance(self.images)
-        if crossed(config.print_freq):
+        if is_last or crossed(config.print_freq):
             self.monitor.report(bar)
-        if crossed(config.display_freq) or self.images >= config.epochs * epoch_length:
+        if is_last or crossed(config.display_freq):
             self.monitor.show_samples()
-        if crossed(epoch_length):
-            self._end_of_epoch()
-        if self.monitor.val_freq is not None and crossed(self.monitor.val_freq):
+        if self.plateau is not None and crossed(epoch_length):
+            self.plateau.end_epoch()
+        if self.monitor.val_freq is not None and (is_last or crossed(self.monitor.val_freq)):
             self.monitor.validate()
         if crossed(config.save_epoch_freq * epoch_length):
             self.save(self.epoch)
         elif crossed(config.save_latest_freq) or self.saver.is_due():
             self.save()
-
-    def forget_losses(self) -> None:
-        """Nothing is known of the steps before this one."""
-        self.history, self.epoch_history = LossHistory(), LossHistory()
-
-    def _end_of_epoch(self) -> None:
-        if self.plateaus and (self.config.plateau_loss is not None or self.monitor.selection is None):
-            step_plateaus(self.plateaus, self._watched_loss(self.epoch_history.means()))
-
-    def validated(self, watched: float) -> None:
-        """Let learning rates follow a validation's best metric, the less the better, unless a loss is to be watched."""
-        if self.config.plateau_loss is None:
-            step_plateaus(self.plateaus, watched)
-
-    def _watched_loss(self, losses: dict[str, Any]) -> Any:
-        return watched_loss(losses, self.config.plateau_loss or self.model.plateau_loss)
 
     def save(self, epoch: int | None = None, best: bool = False) -> None:
         """Write `latest.pt`, and `epoch_<epoch>.pt` and `best.pt` too if that is asked for.

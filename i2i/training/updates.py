@@ -26,7 +26,9 @@ def update(trainer: Trainer, player: str, losses: dict[str, list[Tensor]]) -> No
     norm = _gradient_norm(trainer, player, parameters)
     # Under fp16 gradients are not finite now and then: the scaler leaves such a step out and scales less.
     known = None if trainer.scaler.is_enabled() else norm
-    if trainer.skipping is None or trainer.skipping.allows(losses, known):
+    if trainer.skipping is None or trainer.skipping.allows(player, losses, known):
+        if norm is not None:
+            trainer.monitor.norms.setdefault(player, norm.detach())
         trainer.scaler.step(optimizer)  # under fp16 it waits for the gradients, as nothing else in a step does
         if trainer.ema is not None and trainer.model.players[player].ema:
             trainer.ema.update()
@@ -43,6 +45,4 @@ def _gradient_norm(trainer: Trainer, player: str, parameters: list[nn.Parameter]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if limit is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-    if wanted:
-        trainer.monitor.norms[player] = norm.detach()
     return norm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from i2i.config import from_values
@@ -61,17 +61,22 @@ def of_generation(
     data = dataclasses.replace(
         data, preprocess="resize_and_crop", load_size=spec.image_size, crop_size=spec.image_size, num_threads=0
     )
-    training = _training(trained_on, data, data.dataroot)
+    names = class_names(translator)
+    wanted = None if names is UNCONDITIONAL else {names[label] for label in chosen_classes(config.labels, names)}
+    training = _training(trained_on, data, data.dataroot, wanted)
     try:
         found = build_dataset(data)
     except ValueError as error:
         return Material(None, None, training, str(error))
-    assert isinstance(found, ClassDataset)
-    rows, names = _usable(found, "b"), class_names(translator)
-    if names is not UNCONDITIONAL:
-        wanted = {names[label] for label in chosen_classes(config.labels, names)}
-        rows = [row for row in rows if found.classes[found.labels[row]] in wanted]
-    return Material(None, Samples(found, "b", rows), training)
+    return Material(None, Samples(found, "b", _of_classes(found, _usable(found, "b"), wanted)), training)
+
+
+def _of_classes(dataset: ImageDataset, rows: Sequence[int], wanted: Collection[str] | None) -> Sequence[int]:
+    """Those of `rows` whose classes are `wanted`; all of them for None."""
+    if wanted is None:
+        return rows
+    assert isinstance(dataset, ClassDataset)
+    return [row for row in rows if dataset.classes[dataset.labels[row]] in wanted]
 
 
 def _other_domain(inputs: DataConfig) -> ImageDataset:
@@ -95,8 +100,13 @@ def _usable(dataset: ImageDataset, side: str) -> Sequence[int]:
     return [number for number, _ in readable(Samples(dataset, side, everything))]
 
 
-def _training(trained_on: Mapping[str, Any] | None, inputs: DataConfig, dataroot: str) -> Training | None:
-    """The images that the run was trained on, where they still lie or below `dataroot`, sized as `inputs` are."""
+def _training(
+    trained_on: Mapping[str, Any] | None, inputs: DataConfig, dataroot: str, wanted: Collection[str] | None = None
+) -> Training | None:
+    """The images that the run was trained on, where they still lie or below `dataroot`, sized as `inputs` are.
+
+    Of classes they are those that are `wanted`.
+    """
     if trained_on is None:
         return None
     fields = {field.name: trained_on.get(field.name, field.default) for field in dataclasses.fields(DataConfig)}
@@ -107,14 +117,15 @@ def _training(trained_on: Mapping[str, Any] | None, inputs: DataConfig, dataroot
     config = dataclasses.replace(config.for_validation(config.phase), **sizes)
     for place in dict.fromkeys((config.dataroot, dataroot)):
         try:
-            return _trained(dataclasses.replace(config, dataroot=place))
+            return _trained(dataclasses.replace(config, dataroot=place), wanted)
         except (ValueError, OSError):  # it lay on another machine
             continue
     return None
 
 
-def _trained(config: DataConfig) -> Training:
+def _trained(config: DataConfig, wanted: Collection[str] | None) -> Training:
     if config.dataset_mode == "unaligned":
         return Training(Samples(_other_domain(config), "a"))
     dataset = build_dataset(config)
-    return Training(Samples(dataset, "b"), Samples(dataset, "a") if config.dataset_mode == "aligned" else None)
+    targets = Samples(dataset, "b", _of_classes(dataset, range(len(dataset)), wanted))
+    return Training(targets, Samples(dataset, "a") if config.dataset_mode == "aligned" else None)

@@ -19,7 +19,7 @@ from i2i.visuals.images import to_uint8
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8
+AT_ONCE, PIXELS_AT_ONCE = 8, 2**21  # images, and how many pixels they may have together
 KEPT = 2**28  # bytes of images that stay in memory; of more all are read again every time
 
 
@@ -46,10 +46,11 @@ class Probe:
         return min(map(len, self.dataset.columns.files.values()))
 
     def parts(self, device: torch.device | str) -> Iterator[Part]:
-        """All samples in order, at most 8 of one size at once."""
+        """All samples in order, at most 8 of one size at once, fewer of large ones."""
         first, waiting = 0, dict[int, Sample]()
         for item, sample in self._samples():
-            if waiting and (len(waiting) == AT_ONCE or sample.shapes != next(iter(waiting.values())).shapes):
+            most = min(AT_ONCE, PIXELS_AT_ONCE // sample.shapes[0][-2:].numel())
+            if waiting and (len(waiting) >= most or sample.shapes != next(iter(waiting.values())).shapes):
                 yield self._part(first, waiting, device)
                 first, waiting = first + len(waiting), {}
             waiting[item] = sample

@@ -1,12 +1,15 @@
 """What a board is, and the group of boards that a run reports to."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
+
+REST = 60.0  # seconds, at least, for which a board that raised is left alone
 
 
 class Progress(NamedTuple):
@@ -55,10 +58,14 @@ class Board:
 
 
 class Boards:
-    """Several boards as one; a board that raises is dropped with one warning and never stops the run."""
+    """Several boards as one; a board that raises never stops the run, nor takes more than a hundredth of its time.
+
+    It is warned of once, and left alone for a while: a disk that was full may have room again.
+    """
 
     def __init__(self, boards: Iterable[Board]) -> None:
         self._boards = list(boards)
+        self._resting: dict[Board, float] = {}  # those that have raised, and until when they rest
 
     def scalars(self, progress: Progress, values: dict[str, float]) -> None:
         """Hand the numbers to every board."""
@@ -78,13 +85,19 @@ class Boards:
 
     def close(self) -> None:
         """Close every board."""
+        self._resting = dict.fromkeys(self._resting, 0.0)
         self._each(lambda board: board.close())
 
     def _each(self, report: Callable[[Board], None]) -> None:
-        for board in list(self._boards):
+        for board in self._boards:
+            started = time.monotonic()
+            if started < self._resting.get(board, 0.0):
+                continue
             try:
                 report(board)
             except Exception as error:
-                self._boards.remove(board)
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                logger.warning("%s stopped, the run goes on without it: %s", type(board).__name__, reason)
+                if board not in self._resting:
+                    reason = " ".join(f"{type(error).__name__}: {error}".split())
+                    logger.warning("%s failed, the run goes on without it for now: %s", type(board).__name__, reason)
+                ended = time.monotonic()
+                self._resting[board] = ended + max(REST, 100 * (ended - started))

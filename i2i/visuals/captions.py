@@ -9,16 +9,20 @@ from PIL import Image
 from i2i.visuals.board import Example, Finding, Progress
 from i2i.visuals.images import sample_sheet
 
-GROUPS = ("val", "train", "lr", "grad")
+GROUPS = ("val", "train", "lr", "grad", "doctor")
 SPEED = ("seconds_per_image", "data_share")
+
+
+def group_of(name: str) -> str:
+    """What a logged number is about: one of GROUPS, by its prefix, or `speed`, or `loss`."""
+    prefix = name.partition("_")[0]
+    return prefix if prefix in GROUPS else "speed" if name in SPEED else "loss"
 
 
 def grouped(name: str) -> str:
     """A logged name with its group ahead, as boards fold their charts by it: `val_l1` is `val/l1`, `D_A` `loss/D_A`."""
-    prefix, _, rest = name.partition("_")
-    if prefix in GROUPS:
-        return f"{prefix}/{rest}"
-    return f"speed/{name}" if name in SPEED else f"loss/{name}"
+    group = group_of(name)
+    return f"{group}/{name.removeprefix(f'{group}_')}"
 
 
 def position(progress: Progress) -> str:

@@ -2,8 +2,9 @@
 
 import argparse
 import math
-import os
 import re
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i.visuals.records import POSITION_KEYS, read_records
+from i2i.visuals.captions import group_of
+from i2i.visuals.records import POSITION_KEYS, read_records, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,20 +33,22 @@ def read_metrics(path: str | Path) -> dict[str, Curve]:
 
 def curves_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
     """The curves in records as metrics.jsonl holds them, by name, without values that are null or not finite."""
-    points: dict[str, list[tuple[float, float]]] = {}
+    points: dict[str, tuple[array[float], array[float]]] = defaultdict(lambda: (array("d"), array("d")))
     for record in records:
         for name, value in record.items():
             if name not in POSITION_KEYS and value is not None and math.isfinite(value):
-                points.setdefault(name, []).append((record["images"], value))
-    return {name: Curve(*np.array(pairs, dtype=np.float64).T) for name, pairs in points.items()}
+                images, values = points[name]
+                images.append(record["images"])
+                values.append(value)
+    return {name: Curve(np.array(images), np.array(values)) for name, (images, values) in points.items()}
 
 
 def plot_curves(metrics_path: str | Path, png_path: str | Path) -> None:
-    """Draw every curve of a metrics.jsonl over the images seen, smoothed, with the raw values faint behind it.
+    """Draw the losses and validation figures of a metrics.jsonl over the images seen, smoothed, the raw values faint.
 
     Counterparts (`D_A` and `D_B`, `D_real` and `D_fake`) share a panel. Without any value nothing is written.
     """
-    curves = read_metrics(metrics_path)
+    curves = {name: curve for name, curve in read_metrics(metrics_path).items() if group_of(name) in ("loss", "val")}
     if not curves:
         return
     from matplotlib.figure import Figure
@@ -58,9 +62,8 @@ def plot_curves(metrics_path: str | Path, png_path: str | Path) -> None:
         _draw(panel, title, {name: curves[name] for name in names})
     for unused in axes[len(panels) :]:
         unused.remove()
-    temporary = Path(png_path).with_name(f".{Path(png_path).name}.tmp")
-    figure.savefig(temporary, format="png")
-    os.replace(temporary, png_path)
+    with replacing(Path(png_path)) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def panels_of(names: Iterable[str]) -> dict[str, list[str]]:

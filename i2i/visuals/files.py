@@ -13,7 +13,9 @@ from i2i.visuals.board import Board, Example, Finding, Progress
 from i2i.visuals.examples import ExamplesFiles
 from i2i.visuals.images import Box, sample_sheet, save_png
 from i2i.visuals.page import render
-from i2i.visuals.records import MetricsFiles, append_record, keep_records, replace_text, write_records
+from i2i.visuals.records import MetricsFiles, append_record, append_text, keep_records, replace_text, write_records
+
+FIRST_PLOT = 100.0  # seconds into a run
 
 
 class FileBoard(Board):
@@ -38,7 +40,7 @@ class FileBoard(Board):
         self._page, self._curves, self._pictures = web / "index.html", web / "loss_curves.png", web / "images"
         self._findings, self._index = self._folder / "findings.jsonl", web / "samples.jsonl"
         self._max_samples = max_samples
-        self._next_plot = 0.0
+        self._next_plot = monotonic() + FIRST_PLOT
         self._pictures.mkdir(parents=True, exist_ok=True)
         last = -1 if resume_images is None else resume_images
         self._metrics = MetricsFiles(self._folder, last)
@@ -69,8 +71,7 @@ class FileBoard(Board):
             size = {"width": sheet.width, "height": sheet.height}
             section = render("sample.html", **progress._asdict(), picture=name, labels=list(pictures), **size)
             self._sections[progress.images] = section
-            with self._page.open("a", encoding="utf-8") as file:
-                file.write(section)
+            append_text(self._page, section)
         if len(self._sections) > self._max_samples:
             self._thin_out()
         if monotonic() >= self._next_plot:
@@ -81,10 +82,9 @@ class FileBoard(Board):
         self._examples.write(progress, metric, best, worst)
 
     def close(self) -> None:
-        """Draw the final curves and stop the page from reloading itself."""
+        """Stop the page from reloading itself and draw the final curves."""
+        append_text(self._page, "<script>clearInterval(reloading)</script>\n")
         self._plot()
-        with self._page.open("a", encoding="utf-8") as file:
-            file.write("<script>clearInterval(reloading)</script>\n")
 
     def _list_sample(self, sample: dict[str, Any]) -> None:
         is_new = sample["images"] not in self._samples

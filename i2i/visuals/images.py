@@ -1,7 +1,6 @@
 """From image tensors to pictures for people: conversion, magnification and labelled sheets."""
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, zip_longest
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import NamedTuple
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from i2i.visuals.records import replacing
 
 SMALLEST_CELL, LARGEST_CELL = 128, 512  # longest side in pixels of a picture on a sheet
 GAP = 4
@@ -94,12 +95,8 @@ def labelled_grid(
 
 def save_png(image: Image.Image, path: Path, compress_level: int = 1) -> None:
     """Write a PNG, never seen half written; level 1 encodes about four times as fast as Pillow's default of 6."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with replacing(path) as temporary:
         image.save(temporary, format="PNG", compress_level=compress_level)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _cell_size(batches: Iterable[Tensor]) -> int:

@@ -43,7 +43,8 @@ BOARDS: dict[str, Callable[[VisualsConfig, Path, int | None], Board]] = {
 def build_boards(config: VisualsConfig, folder: Path, resume_images: int | None) -> Boards:
     """The boards of the run in `folder`, going on from so many images, or anew for None.
 
-    The run's files are always written, and the report from them last.
+    The run's files are always written, and the report from them; both before the boards that the end of a run, or an
+    impatient user, may have to wait for.
     """
     asked = [build(config, folder, resume_images) for name, build in BOARDS.items() if getattr(config, name)]
-    return Boards([*asked, FileBoard(folder, resume_images), ReportBoard(folder)])
+    return Boards([FileBoard(folder, resume_images), ReportBoard(folder), *asked])

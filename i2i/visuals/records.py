@@ -1,10 +1,12 @@
 """Numbers of a run as files: one JSON object a line, and the same as a table."""
 
 import csv
+import io
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Append a line of strict JSON: what is not finite becomes null."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(strict_json(record) + "\n")
+    append_text(path, strict_json(record) + "\n")
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -53,11 +54,34 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def append_text(path: Path, text: str) -> None:
+    """Append all of a text, or where the disk is full none of it, so that the next one begins on a line of its own."""
+    data = text.encode()
+    with path.open("ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError:
+            file.truncate(end)
+            raise
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file, never seen half written."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what takes the place of `path` once it is whole; nothing stays of it if that fails."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class MetricsFiles:
@@ -75,16 +99,16 @@ class MetricsFiles:
         """Append a row to both."""
         append_record(self._lines, record)
         if record.keys() <= set(self._columns):
-            with self._table.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, self._columns).writerow(finite(record))
+            row = io.StringIO()
+            csv.DictWriter(row, self._columns).writerow(finite(record))
+            append_text(self._table, row.getvalue())
         else:
             self._write_table(list(read_records(self._lines)))
 
     def _write_table(self, records: list[dict[str, Any]]) -> None:
-        self._columns = list(dict.fromkeys([*self._columns, *(name for record in records for name in record)]))
-        temporary = self._table.with_name(f".{self._table.name}.tmp")
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
+        columns = list(dict.fromkeys([*self._columns, *(name for record in records for name in record)]))
+        with replacing(self._table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(records)
-        os.replace(temporary, self._table)
+        self._columns = columns

@@ -21,7 +21,8 @@ from i2i.visuals.images import sample_sheet
 logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT = 10.0  # seconds
-SEND_INTERVAL = 1.0  # seconds between two transmissions of the curves
+SEND_INTERVAL = 1.0  # seconds between two transmissions of the curves, at least
+SEND_SHARE = 0.05  # of the time, at most, that is spent on them: most of it waiting, the rest is taken from training
 RETRY_INTERVAL = 10.0  # seconds between two looks whether the server is back
 MAX_POINTS = 1000  # of a curve, since the server's work grows with every point
 
@@ -136,7 +137,8 @@ class _Windows(Board):
 
     def _send(self) -> None:
         """Send what the server has not got: after an outage, everything."""
-        if self._client is None and time.monotonic() < self._retry_at:
+        started = time.monotonic()
+        if self._client is None and started < self._retry_at:
             return
         try:
             if self._client is None:
@@ -147,7 +149,8 @@ class _Windows(Board):
                 self._stale.remove(window)
         except _Unreachable as error:
             self._away(error)
-        self._send_at = time.monotonic() + SEND_INTERVAL
+        ended = time.monotonic()
+        self._send_at = ended + max(SEND_INTERVAL, (ended - started) / SEND_SHARE if self._client is not None else 0.0)
 
     def _away(self, error: _Unreachable) -> None:
         self._client, self._retry_at = None, time.monotonic() + RETRY_INTERVAL

@@ -15,7 +15,7 @@ from i2i.visuals.report import summary
 from i2i.visuals.report.panels import clock_of, groups_of, points_of
 from i2i.visuals.report.pictures import Pictures
 from i2i.visuals.report.run import Run
-from i2i.visuals.report.samples import beside_each_other, examples, over_time
+from i2i.visuals.report.samples import KINDS, Samples, beside_each_other, examples, over_time
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,18 +27,21 @@ def build_report(
     *,
     cards: Sequence[Mapping[str, Any]] = (),
     pictures: Pictures | None = None,
+    with_pictures: bool = True,
     closed: bool = False,
 ) -> str:
     """The page of a run, or one that compares several, from what is in their folders; missing files leave parts out.
 
-    `cards` are metrics cards as plain values. `pictures` holds encoded pictures from one call to the next. `closed`
-    says that nothing more is going to be added.
+    `cards` are metrics cards as plain values. `pictures` holds encoded pictures from one call to the next; without
+    `with_pictures` samples and examples are left out. `closed` says that nothing more is going to be added.
     """
     pictures = pictures or Pictures()
     read = [Run(folder, name, closed) for folder, name in zip(runs, _names(runs), strict=True)]
     alone = len(read) == 1
-    samples = over_time(read[0], pictures) if alone else beside_each_other(read, pictures)
-    shown = examples(read[0], pictures) if alone else {}
+    samples, shown = Samples([], []), {}
+    if with_pictures:
+        samples = over_time(read[0], pictures) if alone else beside_each_other(read, pictures)
+        shown = examples(read[0], pictures) if alone else {}
     groups, keys = groups_of(read), samples.keys | _keys(shown)
     pictures.keep(keys)
     values = {
@@ -55,7 +58,7 @@ def build_report(
         "runs": [_run_data(run) for run in read],
         "groups": [[panel._asdict() for panel in group.panels] for group in groups],
         "samples": samples._asdict(),
-        "examples": {kind: shown.get(kind, []) for kind in ("best", "worst")},
+        "examples": {kind: shown.get(kind, []) for kind in KINDS},
         "pictures": pictures.uris(keys),
     }
     page = _environment().get_template("run.html" if alone else "runs.html")
@@ -74,7 +77,7 @@ def _names(runs: Sequence[Path]) -> list[str]:
 
 
 def _keys(shown: dict[str, Any]) -> set[str]:
-    return {key for kind in ("best", "worst") for one in shown.get(kind, []) for key in one["pictures"].values()}
+    return {key for kind in KINDS for one in shown.get(kind, []) for key in one["pictures"].values()}
 
 
 def _script_json(value: Any) -> str:
@@ -96,7 +99,7 @@ def _flags(text: str) -> Markup:
     """Text with its flags set as code, so that a line does not break within one."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"--?[A-Za-z][\w-]*", lambda flag: f"<code>{flag[0]}</code>", escape(text)))
+    return Markup(re.sub(r"(?<![\w/.-])--?[A-Za-z][\w-]*", lambda flag: f"<code>{flag[0]}</code>", escape(text)))
 
 
 def _plotly() -> str:

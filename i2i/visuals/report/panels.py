@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from i2i.metrics import METRICS
+from i2i.visuals.captions import group_of, grouped
 from i2i.visuals.curves import Curve, panels_of, thin
 from i2i.visuals.report.run import Run, metric_of, title_of
 
 POINTS = 1000  # of a curve
 CLOCK_POINTS = 400
-DOCTOR, GRADIENTS, RATES = "doctor_", "grad_", "lr_"
-SPEED = {"seconds_per_image": "seconds an image", "data_share": "share of the time spent waiting for data"}
+SPEED_TITLES = {"seconds_per_image": "seconds an image", "data_share": "share of the time spent waiting for data"}
 
 
 class Panel(NamedTuple):
@@ -36,23 +37,18 @@ class Group(NamedTuple):
 def groups_of(runs: Sequence[Run]) -> list[Group]:
     """All curves of the runs in groups; of several runs each curve has a plot of its own, but for train beside val."""
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
-    validated = [name for name in names if is_validation(name, names)]
-    prefixed = [name for name in names if name.startswith((DOCTOR, GRADIENTS, RATES)) or name in SPEED]
-    losses = [name for name in names if name not in validated and name not in prefixed]
+    members: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        members[group_of(name)].append(name)
     groups = [
-        Group("Validation", True, _validation(validated, apart=len(runs) > 1)),
-        Group("Losses", True, _losses(losses, apart=len(runs) > 1)),
-        Group("The doctor's figures", False, _single(names, DOCTOR)),
-        Group("Gradient norms", False, _single(names, GRADIENTS)),
-        Group("Learning rates", False, _single(names, RATES)),
-        Group("Speed", False, [Panel(title, "", [name]) for name, title in SPEED.items() if name in names]),
+        Group("Validation", True, _validation(members["val"] + members["train"], apart=len(runs) > 1)),
+        Group("Losses", True, _losses(members["loss"], apart=len(runs) > 1)),
+        Group("The doctor's figures", False, _single(members["doctor"])),
+        Group("Gradient norms", False, _single(members["grad"])),
+        Group("Learning rates", False, _single(members["lr"])),
+        Group("Speed", False, [Panel(SPEED_TITLES[name], "", [name]) for name in members["speed"]]),
     ]
     return [group for group in groups if group.panels]
-
-
-def is_validation(name: str, names: Iterable[str]) -> bool:
-    """Whether a curve comes from validations: `val_<metric>`, or `train_<metric>` beside one."""
-    return name.startswith("val_") or (name.startswith("train_") and name.replace("train_", "val_", 1) in names)
 
 
 def points_of(run: Run) -> dict[str, dict[str, Any]]:
@@ -62,8 +58,9 @@ def points_of(run: Run) -> dict[str, dict[str, Any]]:
 
 def clock_of(run: Run) -> dict[str, list[float]]:
     """Images and seconds of training there, for an axis of time."""
-    index = np.unique(np.linspace(0, len(run.clock.images), CLOCK_POINTS, endpoint=False).astype(int))
-    return _lists(Curve(*(values[index[: len(values)]] for values in run.clock)))
+    count = len(run.clock.images)
+    index = np.linspace(0, count - 1, min(count, CLOCK_POINTS)).round().astype(int)
+    return _lists(Curve(*(values[index] for values in run.clock)))
 
 
 def _validation(names: list[str], apart: bool) -> list[Panel]:
@@ -87,8 +84,8 @@ def _losses(names: list[str], apart: bool) -> list[Panel]:
     return [Panel(title, "", members) for title, members in panels.items()]
 
 
-def _single(names: list[str], prefix: str) -> list[Panel]:
-    return [Panel(name.removeprefix(prefix), "", [name]) for name in names if name.startswith(prefix)]
+def _single(names: list[str]) -> list[Panel]:
+    return [Panel(grouped(name).partition("/")[2], "", [name]) for name in names]
 
 
 def _points(curve: Curve) -> dict[str, Any]:

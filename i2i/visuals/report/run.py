@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,8 @@ class Run:
 
     def __init__(self, folder: Path, name: str | None = None, closed: bool = False) -> None:
         self.folder, self.name, self._closed = folder, name or folder.resolve().name, closed
-        self.records = without_rolled_back(_lines(folder / "metrics.jsonl"))
-        self.curves = curves_of(self.records)
+        self.newest: dict[str, Any] = {}
+        self.curves = curves_of(self._rows(folder / "metrics.jsonl"))
         self.findings = _lines(folder / "findings.jsonl")
         self.samples = _lines(folder / "web" / "samples.jsonl")
         self.examples = read_examples(folder / "web" / "examples.json")
@@ -39,17 +39,17 @@ class Run:
     @property
     def images(self) -> int:
         """Images seen."""
-        return max((record["images"] for record in [*self.records[-1:], *self.samples[-1:]]), default=0)
+        return max((record["images"] for record in [self.newest, *self.samples[-1:]] if record), default=0)
 
     @property
     def epoch(self) -> int | None:
         """The epoch under way, from 1; None before anything was recorded."""
-        return next((record["epoch"] for record in [*self.records[-1:], *self.samples[-1:]]), None)
+        return next((record["epoch"] for record in [self.newest, *self.samples[-1:]] if record), None)
 
     @property
     def updated(self) -> datetime | None:
         """When the last number was recorded."""
-        return datetime.fromisoformat(self.records[-1]["time"]) if self.records else None
+        return datetime.fromisoformat(self.newest["time"]) if self.newest else None
 
     @property
     def total(self) -> int | None:
@@ -72,8 +72,7 @@ class Run:
     @cached_property
     def clock(self) -> Curve:
         """Seconds of training by images seen, without the time between an interruption and a resume."""
-        pairs = [(record["images"], record.get("seconds_per_image")) for record in self.records]
-        images, pace = np.array([pair for pair in pairs if pair[1] is not None], dtype=float).reshape(-1, 2).T
+        images, pace = self.curves.get("seconds_per_image", Curve(np.empty(0), np.empty(0)))
         return Curve(images, np.cumsum(np.diff(images, prepend=0.0) * pace))
 
     @property
@@ -91,6 +90,11 @@ class Run:
         index = int(values.argmax() if METRICS[metric].higher_is_better else values.argmin())
         return float(images[index]), float(values[index])
 
+    def _rows(self, path: Path) -> Iterator[dict[str, Any]]:
+        """The rows of the log one by one, since a long run's take up much memory; the last stays in `newest`."""
+        for self.newest in read_records(path) if path.is_file() else ():
+            yield self.newest
+
 
 def metric_of(name: str) -> str:
     """The metric that a curve like `val_kid_A` or `train_l1` is of."""
@@ -102,16 +106,6 @@ def title_of(name: str) -> str:
     """What people call a validation's figure: its metric, and the domain that it is of."""
     figure, metric = name.removeprefix("val_"), metric_of(name)
     return METRICS[metric].title + figure.removeprefix(metric).replace("_", " ") if metric in METRICS else figure
-
-
-def without_rolled_back(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records of the way that led on: where the images go back, what had come after is left out."""
-    kept: list[dict[str, Any]] = []
-    for record in records:
-        while kept and kept[-1]["images"] > record["images"]:
-            kept.pop()
-        kept.append(record)
-    return kept
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -128,4 +122,8 @@ def _object(path: Path) -> dict[str, Any]:
 def _yaml(path: Path) -> dict[str, Any]:
     import yaml
 
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}

@@ -9,15 +9,20 @@ from i2i.visuals.files import evenly_spaced
 from i2i.visuals.report.pictures import Pictures, Row
 from i2i.visuals.report.run import Run
 
+KINDS = ("best", "worst")
 FRAMES = 40  # points in time at most
 FRAMES_SIZE = 5_500_000  # characters that their pictures take in the page, about
 
 
 class Samples(NamedTuple):
-    """Labels of the columns, and frames: a point in time (`images`, `epoch`, `step`) and `rows` of pictures' keys."""
+    """Labels of the columns, and frames: a point in time (`images`, `epoch`, `step`) and `rows` of pictures' keys.
+
+    `common` are the labels under which several runs show the same.
+    """
 
     labels: list[str]
     frames: list[dict[str, Any]]
+    common: list[str] = []
 
     @property
     def keys(self) -> set[str]:
@@ -26,33 +31,47 @@ class Samples(NamedTuple):
 
 
 def over_time(run: Run, pictures: Pictures) -> Samples:
-    """The run's samples at up to 40 points in time, fewer if they are large; all of them with the newest's labels."""
-    labels = run.samples[-1]["labels"] if run.samples else []
-    alike = {sample["images"]: sample for sample in run.samples if sample["labels"] == labels}
+    """The run's samples at up to 40 points in time, fewer if they are large; as many and as labelled as the newest."""
+    labels, count = (run.samples[-1]["labels"], len(run.samples[-1]["boxes"])) if run.samples else ([], 0)
+    alike = {
+        sample["images"]: sample
+        for sample in run.samples
+        if sample["labels"] == labels and len(sample["boxes"]) == count
+    }
     ends = [_frame(run, alike[images], pictures) for images in sorted({min(alike), max(alike)})] if alike else []
     first, last = (Samples(labels, shown).keys for shown in (ends[:1], ends[-1:]))
-    count = max(2, FRAMES_SIZE // (pictures.size(last - first) or 1))
-    chosen = evenly_spaced(sorted(alike), min(FRAMES, count))
+    fitting = max(2, FRAMES_SIZE // (pictures.size(last - first) or 1))
+    chosen = evenly_spaced(sorted(alike), min(FRAMES, fitting))
     shown = [_frame(run, alike[images], pictures) for images in chosen]
     return Samples(labels, [frame for frame in shown if frame["rows"]])
 
 
 def beside_each_other(runs: Sequence[Run], pictures: Pictures) -> Samples:
-    """The newest samples of all runs as one frame: what they have in common once, the rest by label and run."""
-    newest = {run.name: _newest_rows(run, pictures) for run in runs if run.samples}
+    """The newest samples of all runs as one frame: what runs have in common once, the rest by label and run."""
+    newest = {run.name: rows for run in runs if run.samples and (rows := _rows(run, run.samples[-1], pictures))}
     if not newest:
         return Samples([], [])
-    common = [label for label in next(iter(newest.values()))[0] if _is_common(label, list(newest.values()))]
-    rows = [_merged(common, dict(zip(newest, row, strict=True))) for row in zip(*newest.values(), strict=False)]
-    return Samples(list(rows[0]), [{"rows": [list(row.values()) for row in rows]}])
+    count = min(map(len, newest.values()))
+    common: dict[str, list[str]] = {}
+    apart: dict[str, list[str]] = {}
+    for label in dict.fromkeys(label for rows in newest.values() for label in rows[0]):
+        columns = {name: [row[label] for row in rows[:count]] for name, rows in newest.items() if label in rows[0]}
+        first = next(iter(columns.values()))
+        if len(columns) > 1 and all(column == first for column in columns.values()):
+            common[label] = first
+        else:
+            apart |= {f"{label}, {name}": column for name, column in columns.items()}
+    shown = common | apart
+    return Samples(list(shown), [{"rows": [list(row) for row in zip(*shown.values(), strict=True)]}], list(common))
 
 
 def examples(run: Run, pictures: Pictures) -> dict[str, Any]:
     """The best and worst images of the newest validation with their pictures' keys by label; empty without one."""
     if run.examples is None:
         return {}
-    groups = {kind: [_example(run, entry, pictures) for entry in run.examples[kind]] for kind in ("best", "worst")}
-    return {**run.examples, **groups}
+    shown = run.examples
+    groups = {kind: [one for entry in shown[kind] if (one := _example(run, entry, pictures))] for kind in KINDS}
+    return {**shown, **groups}
 
 
 def _frame(run: Run, sample: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
@@ -68,22 +87,10 @@ def _rows(run: Run, sample: Mapping[str, Any], pictures: Pictures) -> list[Row]:
         return []
 
 
-def _newest_rows(run: Run, pictures: Pictures) -> list[Row]:
-    return _rows(run, run.samples[-1], pictures)
-
-
-def _is_common(label: str, runs: Sequence[Sequence[Row]]) -> bool:
-    """Whether this picture of every sample is the same in all runs."""
-    return all(len({row.get(label) for row in rows}) == 1 for rows in zip(*runs, strict=False))
-
-
-def _merged(common: Sequence[str], rows: Mapping[str, Row]) -> Row:
-    first = next(iter(rows.values()))
-    labels = [label for label in dict.fromkeys(label for row in rows.values() for label in row) if label not in common]
-    apart = {f"{label}, {name}": row[label] for label in labels for name, row in rows.items() if label in row}
-    return {label: first[label] for label in common} | apart
-
-
-def _example(run: Run, entry: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
-    keys = {label: pictures.file(run.folder / "web" / path) for label, path in entry["pictures"].items()}
+def _example(run: Run, entry: Mapping[str, Any], pictures: Pictures) -> dict[str, Any] | None:
+    """None where a file is gone."""
+    try:
+        keys = {label: pictures.file(run.folder / "web" / path) for label, path in entry["pictures"].items()}
+    except OSError:
+        return None
     return {**entry, "pictures": keys}

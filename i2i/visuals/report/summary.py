@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from i2i.metrics import METRICS
+from i2i.visuals.captions import group_of
 from i2i.visuals.curves import smooth
-from i2i.visuals.report.panels import DOCTOR, GRADIENTS, RATES, SPEED
 from i2i.visuals.report.run import Run, metric_of, title_of
 
 WHERE = ("name", "checkpoints_dir", "dataroot", "dataroot_A", "dataroot_B")  # options that say where, not how
@@ -94,10 +94,8 @@ def validated(run: Run) -> list[dict[str, Any]]:
 def comparison(runs: Sequence[Run]) -> list[Figure]:
     """The best validation figures of the runs beside each other, then the newest losses."""
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
-    shown = [_best_figure(name, runs) for name in names if name.startswith("val_")]
-    other = ("val_", "train_", DOCTOR, GRADIENTS, RATES)
-    losses = [name for name in names if not name.startswith(other) and name not in SPEED]
-    return shown + [_newest_figure(name, runs) for name in losses]
+    validated = [_best_figure(name, runs) for name in names if group_of(name) == "val"]
+    return validated + [_newest_figure(name, runs) for name in names if group_of(name) == "loss"]
 
 
 def options(run: Run) -> list[tuple[str, str, bool]]:
@@ -128,7 +126,7 @@ def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def shown(value: Any) -> str:
     """A plain value as people write it."""
-    if value is None:
+    if value is None or value == [] or value == ():
         return "–"
     if isinstance(value, bool):
         return "on" if value else "off"
@@ -162,7 +160,8 @@ def _best_figure(name: str, runs: Sequence[Run]) -> Figure:
     found = [run.best(name) for run in runs]
     texts = [f"{number(best[1])} at {best[0]:,.0f}" if best else "" for best in found]
     values = [best[1] if best else None for best in found]
-    target = (max if metric and metric.higher_is_better else min)([v for v in values if v is not None], default=None)
+    known = [value for value in values if value is not None]
+    target = (max if metric and metric.higher_is_better else min)(known) if len(known) > 1 else None
     winners = [value is not None and value == target for value in values]
     return Figure(title_of(name), metric.about if metric else "", texts, winners)
 

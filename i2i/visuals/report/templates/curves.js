@@ -46,13 +46,13 @@ function tracesOf(run, number, panel) {
   });
 }
 
-// One peak in a thousand would flatten everything else; a double click shows it.
+// One peak in a thousand would flatten everything else; a double click shows it. What differs by rounding is constant.
 function verticalRange(traces) {
   const scale = view.logarithmic ? Math.log10 : value => value;
   const values = traces.flatMap(trace => trace.y).filter(y => !view.logarithmic || y > 0).map(scale).sort((a, b) => a - b);
   if (!values.length) return undefined;
   const low = values[Math.floor(0.005 * (values.length - 1))], high = values[Math.ceil(0.995 * (values.length - 1))];
-  const margin = 0.06 * (high - low) || 0.05 * Math.abs(high) || 1;
+  const margin = high - low > 1e-6 * Math.abs(high) ? 0.06 * (high - low) : 0.05 * Math.abs(high) || 1;
   return [low - margin, high + margin];
 }
 

@@ -17,10 +17,16 @@ tellTheAge();
 setInterval(tellTheAge, 30e3);
 
 const live = byId("live");
-if (live) {
-  live.checked = location.hash === "#live";
-  live.addEventListener("change", () => history.replaceState(null, "", live.checked ? "#live" : location.pathname));
-  setInterval(() => live.checked && !document.hidden && location.reload(), 60e3);
+if (live) setInterval(() => live.checked && !document.hidden && location.reload(), 60e3);
+
+// What a reload keeps: that there are more to come, and how the curves are shown.
+for (const field of document.querySelectorAll("#live, #smoothing, #logarithmic, #axis")) {
+  const kept = field.type === "checkbox" ? "checked" : "value", before = history.state?.[field.id];
+  if (before !== undefined) {
+    field[kept] = before;
+    for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind));
+  }
+  field.addEventListener("change", () => history.replaceState({...history.state, [field.id]: field[kept]}, ""));
 }
 
 document.querySelectorAll(".swatch").forEach(swatch => { swatch.style.background = COLOURS[swatch.dataset.run % COLOURS.length]; });

@@ -15,10 +15,10 @@ function show(image, key) {
   image.onload = () => image.classList.toggle("small", image.naturalWidth < 128 && image.naturalHeight < 128);
 }
 
-// What a picture was made from, if that is among the labels, or else any other.
+// What a picture was made from, if that is among the labels, or else any other, if there is one.
 function inputOf(output, labels) {
   const input = /^(fake_A|rec_B)/.test(output) ? "real_B" : "real_A";
-  return labels.find(label => label === input && label !== output) ?? labels.find(label => label !== output);
+  return labels.find(label => label === input && label !== output) ?? labels.find(label => label !== output) ?? output;
 }
 
 // Two pictures in one place, divided where the range input stands: at first an input and its output. Gives a function
@@ -38,7 +38,7 @@ function comparison(host, labels) {
   slider.addEventListener("input", divide);
   selects.forEach(select => select.addEventListener("change", refresh));
   host.replaceChildren(box, element("div", {className: "choices"}, ...selects));
-  choose(labels.find(label => label.startsWith("fake")) ?? labels[1]);
+  choose(labels.find(label => label.startsWith("fake")) ?? labels.at(-1));
   divide();
   return (changed, output) => {
     pictures = changed;
