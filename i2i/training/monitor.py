@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from i2i.acceleration import eagerly
+from i2i.acceleration import autocast, eagerly
 from i2i.data import Batch
 from i2i.data.display import displayed
 from i2i.doctor import Doctor, not_finite
@@ -46,7 +46,8 @@ class Monitor:
     ) -> None:
         self.trainer, self.samples, self.validator, self.config = trainer, samples, validator, config
         self.doctor = Doctor() if trainer.config.doctor else None
-        self.val_freq = config.frequency(len(validator), len(trainer.stream)) if validator is not None else None
+        translated = len(validator) * len(trainer.model.targets) if validator is not None else 0
+        self.val_freq = config.frequency(translated, len(trainer.stream)) if validator is not None else None
         metric = validator.best_metric if validator is not None else None
         self.selection = Selection(metric, METRICS[metric].higher_is_better) if metric is not None else None
         self.norms: dict[str, Tensor] = {}
@@ -119,12 +120,13 @@ class Monitor:
         """Show what the model makes of the samples."""
         if self.samples is None:
             return
-        with self._looking():
-            pictures = self.trainer.model.visuals(self.samples)
-        shown = displayed(pictures, *self.trainer.model.spec.domains)
-        on_cpu = {label: images.float().cpu() for label, images in shown.items()}
-        self.trainer.boards.images(self.trainer.progress, on_cpu)
-        self._ask(lambda doctor: doctor.pictures(self.trainer.progress, on_cpu))
+        trainer = self.trainer
+        with self._looking(), autocast(trainer.acceleration, trainer.stream.device):
+            pictures = trainer.model.visuals(self.samples)
+        shown = displayed({label: images.float() for label, images in pictures.items()}, *trainer.model.spec.domains)
+        on_cpu = {label: images.cpu() for label, images in shown.items()}
+        trainer.boards.images(trainer.progress, on_cpu)
+        self._ask(lambda doctor: doctor.pictures(trainer.progress, on_cpu))
 
     def validate(self) -> None:
         """Validate, unless that has been done with these weights, and save them if none were better before.

@@ -8,7 +8,7 @@ import math
 from i2i.config import check_choice, check_range, option
 from i2i.metrics import METRICS
 
-TRAINED_ON = 50  # images between two validations for each that is validated on: the cost stays under a percent
+TRAINED_ON = 50  # images between two validations for each that is translated: the cost is about a percent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ValidationConfig:
 
     val_freq: int | None = option(
         None,
-        f"images between validations; 0: none (default: whole epochs, {TRAINED_ON} images for each validated on)",
+        f"images between validations; 0: none (default: whole epochs, {TRAINED_ON} images for each translated)",
     )
     val_phase: str | None = option(None, "part of the data to validate on (default: val, where there is such data)")
     val_fraction: float = option(0.0, "hold out such a share of the training images instead, chosen by --seed")
@@ -53,7 +53,7 @@ class ValidationConfig:
             raise ValueError(f"--val_freq 0 validates nothing, --{name} goes by validations; leave one of them out")
 
     def frequency(self, validated: int, epoch: int) -> int | None:
-        """Images between two validations on `validated` images, where an epoch has `epoch`; None for no validation."""
+        """Images between validations that translate `validated` images, where an epoch has `epoch`; None for none."""
         if self.val_freq is not None:
             return self.val_freq or None
         return math.ceil(TRAINED_ON * validated / epoch) * epoch
