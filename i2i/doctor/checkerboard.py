@@ -17,7 +17,7 @@ TILES = 16  # of fewer the spectrum is too rough
 BESIDE = (-3, -2, 2, 3)  # bins, as a Hann window widens a peak by 1
 STRONG = 4.0  # times the spectrum beside it; of four photos at a time it is at most 3.5, at 64 pixels and more
 BEYOND_REAL = 2.0  # times as strong as in inputs and real images, which JPEG gives some of it
-VISIBLE = 0.006  # amplitude of values in [-1, 1], three quarters of a grey level: seen in smooth places
+VISIBLE = 0.0075  # amplitude of values in [-1, 1], nearly a grey level, which is seen in smooth places
 ADVICE = "It may fade as training goes on; else start anew with --upsample nearest, bilinear or pixelshuffle."
 
 
