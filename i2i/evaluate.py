@@ -22,6 +22,7 @@ from i2i.metrics.judging import Judge, Maps
 from i2i.metrics.page import save_page
 from i2i.run import resolve_device
 
+log = logging.getLogger(__name__)
 PAIRED = ("auto", "yes", "no")
 
 
@@ -80,6 +81,8 @@ def main() -> int:
                 card.save(config.json)
             if config.html:
                 save_page([card], Path(config.html))
+            if not (config.json or config.html):
+                print("--json FILE and --html FILE write this card")
     except (ValueError, OSError) as error:
         parser.error(" ".join(str(error).split()))
     except KeyboardInterrupt:
@@ -104,7 +107,7 @@ def evaluate(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, j
         sets,
         judge,
         title="/".join(Path(fake).resolve().parts[-2:]),
-        subject={"generated": fake, "real": real, "checkpoint": "not known, two folders were compared"},
+        subject={"generated": fake, "real": real},
         options={"i2i.evaluate": as_dict(wanted) | as_dict(config) | as_dict(judges)},
         environment=environment(device),
         command=shlex.join(["python", "-m", "i2i.evaluate", *sys.argv[1:]]),
@@ -133,6 +136,7 @@ def read_sets(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, 
         truth=truth,
         maps=maps,
         num_classes=_classes(config) if maps else 0,
+        warnings=() if paired or config.paired != "auto" else _few_partners(generated, reals, wanted),
     )
 
 
@@ -141,6 +145,17 @@ def _are_paired(generated: dict[str, str], reals: dict[str, str], option: str, w
     if option == "yes" or (needed and option == "auto"):
         return bool(partners(generated, reals))
     return option == "auto" and generated.keys() == reals.keys()
+
+
+def _few_partners(generated: dict[str, str], reals: dict[str, str], wanted: CardConfig) -> list[str]:
+    """Says so where pairs would have given other metrics, but not all names match."""
+    both = len(generated.keys() & reals.keys())
+    if not both or not {"auto"}.issuperset(wanted.metrics or ()):
+        return []
+    names = max(len(generated), len(reals))
+    warning = f"{both:,} of {names:,} names match, judged as sets; --paired yes needs a partner for each"
+    log.warning(warning)
+    return [warning]
 
 
 def _beside(generated: dict[str, str], fake: str, folder: str | None, role: str) -> Files | None:

@@ -18,7 +18,9 @@ class ReportConfig:
     """Where runs are looked for, what is shown beside them, and where the page goes."""
 
     checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for")
-    cards: tuple[str, ...] | None = option(None, "metrics cards to show, the JSON files that test.py --metrics writes")
+    cards: tuple[str, ...] | None = option(
+        None, "metrics cards to show, the JSON files that test.py --metrics writes (default: of one RUN results/RUN/*)"
+    )
     pictures: bool = option(
         True, "show samples and examples; without them the page may be passed on where images may not"
     )
@@ -26,7 +28,14 @@ class ReportConfig:
         None,
         "the page (default: report.html in the RUN, for several reports/compare.html; without pictures "
         "report_without_pictures.html, compare_without_pictures.html)",
+        aliases=("--html",),
     )
+
+    def shown_cards(self, runs: Sequence[Path]) -> list[Path]:
+        """The files of the cards: those asked for, or those that test.py has written on a single run."""
+        if self.cards is not None or len(runs) > 1:
+            return [Path(card) for card in self.cards or ()]
+        return sorted((Path("results") / runs[0].resolve().name).glob("*/card.json"))
 
     def page(self, runs: Sequence[Path]) -> Path:
         """The file that the report on `runs` goes to: without pictures another one, as training rewrites the first."""
@@ -44,7 +53,7 @@ def main() -> int:
         config: ReportConfig = from_values(ReportConfig, parser.defaults | given)
         runs = [find_recorded(run, config.checkpoints_dir) for run in given["run"]]
         page = config.page(runs)
-        cards = [Card.load(card).as_dict() for card in config.cards or ()]
+        cards = [Card.load(card).as_dict() for card in config.shown_cards(runs)]
         html = build_report(runs, cards=cards, with_pictures=config.pictures)
         page.parent.mkdir(parents=True, exist_ok=True)
         replace_text(page, html)

@@ -23,6 +23,7 @@ def run_record(options: TrainOptions, trainer: Trainer) -> dict[str, Any]:
         "command": shlex.join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "total_images": options.train.epochs * len(trainer.stream),
+        "best_metric": None if trainer.monitor.validator is None else trainer.monitor.validator.best_metric,
         "environment": environment(trainer.stream.device),
         "data": _data(options, trainer),
         "parameters": {name: count / 1e6 for name, count in players.items()},

@@ -197,7 +197,9 @@ class TrainOptions(BaseOptions):
         if self.train.checkpoint_activations:
             print("checkpoint_activations on (by option)")
         epochs = f"{self.train.epochs} epochs of {len(trainer.stream)} images"
-        print(f"{self.model_name} on {device}, {epochs}, into {self.run.folder}", flush=True)
+        if line := trainer.monitor.plan():
+            print(line)
+        print(f"{self.model_name} on {device}, {epochs}, into {self.run.folder}, see report.html there", flush=True)
         announce_memory(trainer)
 
     def record(self, trainer: Trainer) -> None:

@@ -321,6 +321,20 @@ def test_images_of_different_sizes_are_judged_each_with_its_own_truth() -> None:
     assert judged(sets, "l1").figures[0].score.value == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize(("levels", "is_nearer"), [((110, 190), True), ((204, 102), False), ((0, 102), False)])
+def test_pairs_that_may_not_belong_together_are_noticed(levels: tuple[int, int], is_nearer: bool) -> None:
+    # Another real image is 102 levels away; these are 11, 102 and 102 in the mean.
+    card = judged(pairs(generated=greys(*levels)), "l1", "psnr")
+    assert any("do the pairs belong together?" in line for line in card.warnings) is not is_nearer
+
+
+def test_intervals_that_overlap_tell_nothing_from_other_real_images() -> None:
+    sets = pairs(generated=greys(0, 250), real=greys(0, 100))  # 0 and 150 levels away, other real images 100 and 100
+    for replicates, is_noticed in ((0, False), (50, True)):
+        card = judged(sets, "l1", replicates=replicates)
+        assert any("do the pairs" in line for line in card.warnings) is is_noticed
+
+
 # --- the card
 
 
@@ -361,6 +375,15 @@ def test_a_card_says_how_it_was_made(networks: JudgesConfig) -> None:
     assert "12 pixels are enlarged to 299" in beware
 
 
+def test_colours_of_either_side_are_told() -> None:
+    card = judged(pairs(generated=greys(51, 51, channels=1)), "l1")
+    assert card.protocol["quantisation"] == "8 bits, generated images grey, real ones RGB, transparency dropped"
+    assert any(line.startswith("generated images grey, real ones RGB: ") for line in card.warnings)
+    plain = judged(pairs(), "l1")
+    assert plain.protocol["quantisation"] == "8 bits, RGB, transparency dropped"
+    assert not any("grey" in line for line in plain.warnings)
+
+
 def test_text_has_every_number() -> None:
     lines = card_text(judged(pairs(), "l1")).splitlines()
     row = next(line for line in lines if line.startswith("L1"))
@@ -381,6 +404,13 @@ def test_a_metric_that_only_one_card_has_is_no_difference_of_protocol(networks: 
     one, other = judged(pairs(), "l1"), judged(pairs(), "l1", "fid", "kid", judges=networks)
     assert "feature weights" in other.protocol and "KID" in other.protocol
     assert differences([one, other]) == []
+
+
+def test_protocols_of_cards_that_share_no_metric_are_not_compared() -> None:
+    one, other = judged(pairs(), "l1"), judged(pairs(real=greys(102, 203)), "psnr")
+    assert differences([one, other]) == []
+    both = judged(pairs(), "l1", "psnr")
+    assert [line.count("run (") for line in differences([one, other, both])] == [2]  # the second and the third
 
 
 def test_each_difference_of_protocol_is_named(networks: JudgesConfig) -> None:
@@ -459,6 +489,22 @@ def test_the_metrics_of_a_card_are_what_the_data_allows(networks: JudgesConfig) 
     assert "ssim" not in chosen_metrics(None, {"paired", "features"}, networks, (5, 64))
     assert chosen_metrics(None, {"features", "cycle"}, networks, (9, 9))[-1] == "cycle"
     assert chosen_metrics(("l1", "l1"), {"paired"}, networks, (9, 9)) == ["l1"]
+
+
+def test_metrics_whose_networks_are_missing_are_left_out_while_others_remain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    judges = JudgesConfig()
+    assert chosen_metrics(("auto",), {"features", "cycle"}, judges, (64, 64)) == ["cycle"]
+    assert chosen_metrics(("auto",), {"paired", "features"}, judges, (64, 64)) == ["l1", "psnr", "ssim"]
+    left_out = "left out for want of their networks:"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{left_out} kid, fid, precision, recall; --inception FILE name them",
+        f"{left_out} lpips, fid, kid; --lpips_weights FILE and --inception FILE name them",
+    ]
+    chosen = chosen_metrics(("auto",), {"features"}, judges, (64, 64))  # nothing else is there: Judge says what to do
+    assert chosen == ["kid", "fid", "precision", "recall"] and len(caplog.records) == 2
 
 
 @pytest.mark.parametrize(

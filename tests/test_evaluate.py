@@ -125,6 +125,31 @@ def test_names_without_partners_make_sets_or_an_error(
     assert "z.png" in error and error.count("\n") == 1
 
 
+def test_names_of_which_some_match_are_warned_of(
+    folders: dict[str, Path], tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    for name in ("fake", "real"):
+        write(folders[name], **{f"{name}{row}": 9 * row for row in range(3)})
+    write(folders["real"], more=8)
+    words = ["--inception", runs / "judge.pt", "--bootstrap", 0, "--json", tmp_path / "c.json"]
+    warning = "2 of 6 names match, judged as sets; --paired yes needs a partner for each"
+    for more, expected in (([], True), (["--paired", "no"], False), (["--metrics", "fid"], False)):
+        caplog.clear()
+        assert judge(monkeypatch, folders["real"], folders["fake"], *words, *more) == 0
+        assert (warning in caplog.messages) is expected
+        assert (warning in Card.load(tmp_path / "c.json").warnings) is expected
+
+
+def test_an_evaluation_that_writes_nothing_says_what_would(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    judge(monkeypatch, folders["real"], folders["fake"], "--metrics", "l1")
+    output = capsys.readouterr().out
+    assert output.endswith("\n--json FILE and --html FILE write this card\n") and "checkpoint" not in output
+    judge(monkeypatch, folders["real"], folders["fake"], "--metrics", "l1", "--html", tmp_path / "c.html")
+    assert "--json FILE" not in capsys.readouterr().out
+
+
 def test_pairs_can_be_denied(folders: dict[str, Path], runs: Path, tmp_path: Path, monkeypatch: Any) -> None:
     words = ["--paired", "no", "--metrics", "kid", "--inception", runs / "judge.pt", "--json", tmp_path / "c.json"]
     assert judge(monkeypatch, folders["real"], folders["fake"], *words) == 0

@@ -15,7 +15,7 @@ from i2i.data import Batch
 from i2i.models.base import Phase
 from i2i.run import checkpoint_path, saved_epochs
 from i2i.training import Diverged, Trainer, checkpoint
-from i2i.training.recovery import MOST_ROLLBACKS, MOST_SKIPPED
+from i2i.training.recovery import MOST_AT_START, MOST_ROLLBACKS, MOST_SKIPPED
 from i2i.validation import Thumbnails, Validation, ValidationConfig
 from i2i.visuals import Board, Boards, Finding, Progress
 from tests import tiny
@@ -142,7 +142,7 @@ def test_patience_stops_early_as_if_all_were_done(tmp_path: Path, caplog: pytest
     assert made.fit()
     assert [images for images, _ in notes.curve("val_l1")] == [4, 8, 12, 16]
     assert made.images == 16
-    assert "stopped early" in caplog.text
+    assert "Stopped early" in caplog.text and notes.found[-1].name == "stopped_early"
     again, notes = trainer(tmp_path, [0.1], patience=2)
     again.load_state_dict(checkpoint.load(tmp_path / "latest.pt"))
     assert again.fit()
@@ -251,7 +251,7 @@ def test_what_has_diverged_is_not_validated(tmp_path: Path, monkeypatch: pytest.
 def test_the_last_epoch_is_not_called_an_early_stop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made, _ = trainer(tmp_path, [0.2, 0.5], n_epochs=1, patience=1)
     assert made.fit()
-    assert "stopped early" not in caplog.text
+    assert "Stopped early" not in caplog.text
 
 
 def test_a_run_that_goes_on_knows_its_best(tmp_path: Path) -> None:
@@ -352,8 +352,8 @@ def test_a_step_that_is_left_out_is_told_of_and_leaves_nothing(monkeypatch: Any,
     assert made.fit()
     assert [images for images, _ in notes.curve("G_L1")] == [image for image in range(2, 34, 2) if image not in (8, 12)]
     assert all(math.isfinite(value) for _, values in notes.rows for value in values.values())
-    (finding,) = notes.found  # of the first; the next is that of the tenth
-    assert (finding.name, finding.figure) == ("not_finite", 4)
+    finding, end = notes.found  # of the first; the next is that of the tenth; and of the end
+    assert (finding.name, finding.figure, end.figure) == ("not_finite", 4, 2 / 16)
     assert "D_fake" in finding.message and "6.png, 7.png" in finding.message
     assert all(bool(value.isfinite().all()) for value in weights(made))
 
@@ -389,11 +389,24 @@ def test_pools_do_not_keep_what_a_bad_step_made(monkeypatch: pytest.MonkeyPatch)
 
 def test_skipping_gives_up_where_nothing_else_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(None, on_nan="skip", n_epochs=100)
-    poison(made, monkeypatch, lambda step: True)
-    made.model.train()
+    poison(made, monkeypatch, lambda step: step > 0)
     with pytest.raises(Diverged, match=f"{MOST_SKIPPED} steps in a row"):
         made.fit()
-    assert made.step == MOST_SKIPPED
+    assert made.step == MOST_SKIPPED + 1
+
+
+def test_skipping_gives_up_sooner_where_nothing_has_ever_worked(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = trainer(None, on_nan="skip", n_epochs=100)
+    poison(made, monkeypatch, lambda step: True)
+    with pytest.raises(Diverged, match=f"none of the first {MOST_AT_START} steps was finite"):
+        made.fit()
+
+
+def test_the_end_of_a_run_says_how_many_steps_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = trainer(None, on_nan="skip")
+    poison(made, monkeypatch, lambda step: step in (3, 5))
+    assert made.fit()
+    assert (notes.found[-1].severity, notes.found[-1].message[:14]) == ("alarm", "2 of 16 steps ")
 
 
 def test_skipping_changes_nothing_where_all_is_finite() -> None:

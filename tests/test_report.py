@@ -209,6 +209,65 @@ def test_the_best_figures_of_runs_are_compared(run: Path, other: Path) -> None:
     assert figures["D_B"].texts == ["1", "2"]
 
 
+def with_options(run: Path, folder: Path, **options: object) -> Path:
+    copied = shutil.copytree(run, folder)
+    with (copied / "options.yaml").open("a") as file:
+        file.writelines(f"{name}: {json.dumps(value)}\n" for name, value in options.items())
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "differing"),
+    [
+        ({"val_size": 50}, {"val_size": 200}, ["val_size"]),
+        ({"dataroot": "a", "crop_size": [64]}, {"dataroot": "b", "crop_size": [32]}, ["dataroot", "crop_size"]),
+        ({"val_fraction": 0.1, "seed": 1}, {"val_fraction": 0.1, "seed": 2}, ["seed"]),
+        ({"val_fraction": 0.0, "seed": 1}, {"val_fraction": 0.0, "seed": 2}, []),
+    ],
+)
+def test_no_run_wins_on_other_images(
+    run: Path, other: Path, tmp_path: Path, first: dict[str, Any], second: dict[str, Any], differing: list[str]
+) -> None:
+    folders = [with_options(run, tmp_path / "1", **first), with_options(other, tmp_path / "2", **second)]
+    runs = [Run(folder) for folder in folders]
+    assert [name for name, _ in summary.other_images(runs)] == differing
+    assert any(any(figure.winners) for figure in summary.comparison(runs)) == (not differing)
+    words = build_report(folders, with_pictures=False).partition('id="comparison"')[2].partition("</section>")[0]
+    assert ("Not validated on the same images" in words) == bool(differing)
+    assert all(f"--{name}<" in words for name in differing)
+
+
+def test_options_of_runs_without_validation_are_no_matter(run: Path, other: Path, tmp_path: Path) -> None:
+    (bare,) = (with_options(run, tmp_path / "bare", val_size=9),)
+    (bare / "metrics.jsonl").write_text('{"images": 4, "time": "2025-01-01", "D_B": 1.0}\n')
+    figures = {figure.title: figure for figure in summary.comparison([Run(run), Run(other), Run(bare)])}
+    assert figures["L1"].winners == [True, False, False]
+
+
+@pytest.mark.parametrize(("best", "marked"), [("l1", ["L1"]), (None, [])])
+def test_the_metric_that_chose_the_best_checkpoint_is_marked(
+    run: Path, tmp_path: Path, best: str | None, marked: list[str]
+) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    (copied / "run.json").write_text(json.dumps({"best_metric": best}))
+    assert [row["title"] for row in summary.validated(Run(copied)) if row["chooses"]] == marked
+    assert build_report([copied], with_pictures=False).count("→ best.pt") == len(marked)
+    assert not any(row["chooses"] for row in summary.validated(Run(run))), "an older run does not say"
+
+
+def test_a_run_that_stopped_early_says_why_and_goes_on_when_resumed(tmp_path: Path) -> None:
+    board = FileBoard(tmp_path)
+    board.scalars(Progress(1, 10, 1), {"D": 1.0})
+    board.findings(Progress(1, 10, 1), [Finding("stopped_early", "warning", 0.0, "No better l1 for long.", "Go on.")])
+    board.findings(Progress(1, 10, 1), [Finding("skipped_steps", "warning", 0.1, "1 of 9 steps.", "")])
+    assert (Run(tmp_path).state, Run(tmp_path, closed=True).state) == ("stopped early", "stopped early")
+    page = build_report([tmp_path])
+    assert 'class="badge stopped-early"' in page and "No better l1 for long." in page
+    assert [found.name for found in summary.findings(Run(tmp_path))] == ["skipped_steps"], "a normal end is no finding"
+    board.scalars(Progress(2, 20, 1), {"D": 1.0})
+    assert (Run(tmp_path).state, Run(tmp_path, closed=True).state) == ("running", "stopped")
+
+
 # --- pictures
 
 
@@ -387,6 +446,22 @@ def test_the_command_writes_beside_the_run(
     assert command(monkeypatch, "run", "--checkpoints_dir", str(tmp_path / "checkpoints")) == 0
     assert capsys.readouterr().out == f"{copied / 'report.html'}\n"
     assert "<title>run</title>" in (copied / "report.html").read_text()
+
+
+def test_the_command_shows_the_cards_of_a_single_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    card = tmp_path / "results" / "run" / "test_latest" / "card.json"
+    card.parent.mkdir(parents=True)
+    card.write_text("no card")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        command(monkeypatch, "run", "--html", "page.html")
+    assert "test_latest" in capsys.readouterr().err, "it was read"
+    card.unlink()
+    assert command(monkeypatch, "run", "--html", "page.html") == 0
+    assert Path("page.html").is_file()
 
 
 def test_the_command_compares(
@@ -641,6 +716,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser: Any, written: tupl
     opened = Page(browser, written[which], width=390)
     opened.draw_all()
     assert opened.script("return document.documentElement.scrollWidth") == 390
+    beyond = "return [...document.querySelectorAll('#validation .scroll')].map(it => it.scrollWidth - it.clientWidth)"
+    assert opened.script(beyond) == ([0] if which == 0 else [])
     assert opened.problems() == []
 
 

@@ -477,6 +477,7 @@ def test_the_best_is_the_least_or_the_greatest() -> None:
         "best_images": 3,
         "count": 4,
         "since_best": 0,
+        "mark": 2.0,
         "figures": {"l1": 2.0},
         "best_figures": {"l1": 2.0},
         "size": 5,
@@ -494,13 +495,22 @@ def test_what_is_no_number_is_never_the_best() -> None:
     assert selection.best == 0.5
 
 
+def test_patience_does_not_wait_for_rounding() -> None:
+    selection = Selection("l1", higher_is_better=False)
+    bests = [selection.update({"l1": value}, 1, 1) for value in (0.3172, 0.317199, 0.317198, 0.31)]
+    assert bests == [True] * 4
+    assert selection.since_best == 0
+    selection.update({"l1": 0.309999}, 1, 1)
+    assert (selection.best, selection.since_best) == (0.309999, 1)
+
+
 def test_patience_ends() -> None:
     selection = Selection("psnr", True)
     for images, value in enumerate((20.0, 25.0, 24.0, 24.5)):
         assert not selection.exhausted(2)
         selection.update({"psnr": value}, 1000 * images, 5)
     assert selection.exhausted(2) and not selection.exhausted(3) and not selection.exhausted(None)
-    assert str(selection) == "the best psnr, 25, was after 1,000 images, 2 validations ago"
+    assert str(selection) == "the best psnr, 25, was after 1,000 images; 2 validations brought no gain"
     assert selection.watched({"psnr": 25.0}) == -25
 
 
@@ -565,7 +575,7 @@ def test_without_one_nothing_is_validated_on(tmp_path: Path, caplog: pytest.LogC
     tiny.write_domains(tmp_path)
     with caplog.at_level(logging.INFO):
         assert validation_data(ValidationConfig(), config_of(tmp_path, "unaligned"))[1] is None
-    assert "--val_fraction 0.1 would hold a tenth out" in caplog.text and "no images in" in caplog.text
+    assert "no part val to validate on" in caplog.text and "--val_fraction 0.1 holds a tenth out" in caplog.text
     with pytest.raises(ValueError, match="no images in .*valA"):
         validation_data(ValidationConfig(val_phase="val"), config_of(tmp_path, "unaligned"))
 
@@ -686,7 +696,7 @@ def test_a_set_takes_some_images(tmp_path: Path, judges: JudgesConfig) -> None:
         built(data, judges, val_metrics=("precision",))
 
 
-@pytest.mark.parametrize("options", [{"patience": 2}, {"best_metric": "l1"}, {"val_metrics": ("l1",)}])
+@pytest.mark.parametrize("options", [{"patience": 2}, {"best_metric": "l1"}, {"val_metrics": ("l1",)}, {"val_freq": 5}])
 def test_what_goes_by_validations_wants_some(tmp_path: Path, options: dict[str, Any]) -> None:
     name = next(iter(options))
     with pytest.raises(ValueError, match=f"--{name}: there are no images to validate on; --val_fraction"):

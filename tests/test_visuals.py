@@ -272,9 +272,10 @@ def test_the_page_grows_by_appending_and_its_links_hold(tmp_path: Path) -> None:
     record(board, 1, 4)
     assert page.read_text().startswith(before)
     board.close()
+    (run / "report.html").touch()  # ReportBoard's
     links = Links(page)
     assert "a <b> & c" in links.text
-    assert len(links.targets) == 1 + 1 + 2 * 2, "the numbers, the curves, and a link and a picture an event"
+    assert len(links.targets) == 2 + 1 + 2 * 2, "the report, the numbers, the curves, and a link and a picture an event"
     assert all((page.parent / unquote(target)).is_file() for target in links.targets)
     assert Image.open(run / "web/images/000000016.png").width == 2 * 128 + 3 * GAP
 

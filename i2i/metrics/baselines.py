@@ -37,7 +37,7 @@ class Sets:
 
     `inputs` and `restored` belong to the `generated` row by row, and so does `real` where it is `paired`; `names` are
     theirs. `truth` are the true label maps of `num_classes`; `maps` those that were generated, where it was not photos
-    that were. `formats` are those of the generated files.
+    that were. `formats` are those of the generated files, `warnings` what to beware of in how they were put together.
     """
 
     generated: Pictures
@@ -51,6 +51,7 @@ class Sets:
     maps: Maps | None = None
     truth: Maps | None = None
     num_classes: int = 0
+    warnings: Sequence[str] = ()
 
     @property
     def kinds(self) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from i2i.metrics.card import Card, Figure
 from i2i.metrics.judging import Score
@@ -56,17 +57,30 @@ def best(figures: Sequence[Figure | None]) -> int | None:
 
 
 def differences(cards: Sequence[Card]) -> list[str]:
-    """What differs between the protocols of cards, each in one line; figures are not comparable then."""
+    """What differs between the protocols of cards that share a metric, each in one line: they are not comparable."""
     names = dict.fromkeys(name for card in cards for name in card.protocol if name not in IMMATERIAL)
     lines = []
     for name in names:
-        # What only some cards have, such as a network, is of metrics that the others lack.
-        pairs = zip(titles(cards), cards, strict=True)
-        values = {title: card.protocol[name] for title, card in pairs if name in card.protocol}
-        if len(set(values.values())) > 1:
-            told = "; ".join(f"{title}: {value}" for title, value in values.items())
-            lines.append(f"the protocols differ in {name}: {told}")
+        told = _told_apart(cards, name)
+        values = [
+            f"{title}: {card.protocol[name]}" for title, card in zip(titles(cards), cards, strict=True) if card in told
+        ]
+        if told:
+            lines.append(f"the protocols differ in {name}: {'; '.join(values)}")
     return lines
+
+
+def _told_apart(cards: Sequence[Card], name: str) -> list[Card]:
+    """The cards that share a metric with another one whose protocol says something else of `name`."""
+    # What only some cards have, such as a network, is of metrics that the others lack.
+    having = [card for card in cards if name in card.protocol]
+    metrics = {id(card): {figure.name for figure in card.figures} for card in having}
+    apart = [
+        pair
+        for pair in combinations(having, 2)
+        if pair[0].protocol[name] != pair[1].protocol[name] and metrics[id(pair[0])] & metrics[id(pair[1])]
+    ]
+    return [card for pair in apart for card in pair]
 
 
 def better(figure: Figure) -> str:

@@ -41,7 +41,7 @@ def make_card(sets: Sets, judge: Judge, *, warnings: Sequence[str] = (), **about
         figures=found,
         baselines=baselines,
         protocol=protocol.protocol(sets, judge, generated, real),
-        warnings=[*warnings, *protocol.warnings(sets, judge, generated, real)],
+        warnings=[*warnings, *protocol.warnings(sets, judge, generated, real), *protocol.warnings_of_pairs(found)],
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         **about,
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from i2i.metrics import METRICS
 from i2i.metrics.baselines import Sets
+from i2i.metrics.card import Figure
 from i2i.metrics.distribution import KID_SUBSET_SIZE, KID_SUBSETS, MAX_SPLITS, NEIGHBOURS, SPLIT
 from i2i.metrics.extractor import Extractor
 from i2i.metrics.image_sets import Survey
-from i2i.metrics.judging import Judge
+from i2i.metrics.judging import Judge, Score
 
 FEW = 50  # images, of which a figure says little
 SMALL = 128  # pixels of the shorter side, which Inception sees more than doubled
@@ -39,7 +42,7 @@ def protocol(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -
         "generated files": " and ".join(sets.formats),
         "generated sizes": generated.shown_sizes,
         "real sizes": real.shown_sizes if real else "none",
-        "quantisation": f"8 bits, {'RGB' if generated.has_colours else 'grey'}, transparency dropped",
+        "quantisation": f"8 bits, {_colours(generated, real)}, transparency dropped",
         "generated set": f"pixels {generated.digest}",
         "real set": f"pixels {real.digest}" if real else "none",
         "intervals": f"95 %, {judge.replicates:,} resamples, seed {judge.seed}" if judge.replicates else "none",
@@ -57,7 +60,7 @@ def protocol(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -
 
 def warnings(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -> list[str]:
     """What of a judgement makes its figures less than they seem."""
-    found = []
+    found = list(sets.warnings)
     fewest = min(len(sets.generated), len(sets.generated if sets.real is None else sets.real))
     if fewest < FEW:
         found.append(f"{_images(fewest)} on a side: what lies within the intervals is no difference")
@@ -65,9 +68,42 @@ def warnings(sets: Sets, judge: Judge, generated: Survey, real: Survey | None) -
         found.append(f"the generated images are files of {lossy[0].upper()}, whose losses are judged along with them")
     if real is not None and generated.digest == real.digest:
         found.append("the generated images are the real ones, pixel by pixel")
+    if real is not None and generated.has_colours != real.has_colours and _compares_images(judge):
+        found.append(f"{_colours(generated, real)}: what is grey was compared as grey in three channels")
     if judge.extractor is not None:
         found += _of_features(judge, judge.extractor, fewest, generated, real)
     return found
+
+
+def warnings_of_pairs(figures: Sequence[Figure]) -> list[str]:
+    """What to beware of where no paired metric tells generated images from other real ones."""
+    beside = [figure for figure in figures if figure.metric.kind == "paired" and "real" in figure.baselines]
+    if not beside or any(map(_beats_another, beside)):
+        return []
+    return [
+        "no nearer to their truth than other real images are: do the pairs belong together? --paired no of "
+        "i2i.evaluate judges them as sets"
+    ]
+
+
+def _beats_another(figure: Figure) -> bool:
+    """Whether the whole interval is better than that of another real image."""
+    (low, high), (other_low, other_high) = _ends(figure.score), _ends(figure.baselines["real"])
+    return low > other_high if figure.metric.higher_is_better else high < other_low
+
+
+def _ends(score: Score) -> tuple[float, float]:
+    return (score.value, score.value) if score.low is None or score.high is None else (score.low, score.high)
+
+
+def _compares_images(judge: Judge) -> bool:
+    return bool(judge.of_kind("paired") or judge.of_kind("features"))
+
+
+def _colours(generated: Survey, real: Survey | None) -> str:
+    """Of both sides, where they differ."""
+    own, true = ("RGB" if side.has_colours else "grey" for side in (generated, real or generated))
+    return own if own == true else f"generated images {own}, real ones {true}"
 
 
 def _of_features(judge: Judge, extractor: Extractor, fewest: int, generated: Survey, real: Survey | None) -> list[str]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOLD_OF = (1, 10, 100, 1000, 10_000)  # steps that are left out
+NAMED = 10  # of them, with their images
+MANY_SKIPPED = 0.05  # share of the steps
 
 
 class Monitor:
@@ -59,6 +61,16 @@ class Monitor:
     def exhausted(self) -> bool:
         """Whether validations have brought nothing better for longer than `--patience`."""
         return self.selection is not None and self.selection.exhausted(self.config.patience)
+
+    def plan(self) -> str:
+        """What is validated, how often, and what for, in a line; nothing where nothing is."""
+        if self.validator is None or self.val_freq is None:
+            return ""
+        best = f", best.pt by {self.selection.metric}" if self.selection is not None else ""
+        times = -(-self.trainer.config.epochs * len(self.trainer.stream) // self.val_freq)
+        patience = self.config.patience
+        never = f"; --patience {patience} cannot end it" if patience is not None and times <= patience else ""
+        return f"validation of {len(self.validator)} images every {self.val_freq:,}, {times} times{best}{never}"
 
     def start(self) -> None:
         """Time runs from here."""
@@ -113,7 +125,10 @@ class Monitor:
         except Diverged:
             assert history.first_bad is not None
             step, names = history.first_bad
-            self.tell([not_finite(names, step)])
+            finding = not_finite(names, step)
+            if self.trainer.config.on_nan == "rollback":
+                finding = finding._replace(advice="It is for --on_nan rollback to go back to the last save.")
+            self.tell([finding])
             raise
 
     def show_samples(self) -> None:
@@ -146,18 +161,17 @@ class Monitor:
             log.warning("validation has failed; --val_freq 0 goes on without it")
             raise
         self._validated_at = trainer.images
-        self._show_validation(found)
+        selection = self.selection
+        is_best = selection is not None and selection.update(found.figures, trainer.images, len(validator))
+        self._show_validation(found, is_best)
         held_out = (found.figures, found.train_figures, found.thumbnails)
         self._ask(lambda doctor: doctor.validated(trainer.progress, *held_out))
-        if self.selection is None:
-            return
-        is_best = self.selection.update(found.figures, trainer.images, len(validator))
-        if trainer.plateau is not None:
-            trainer.plateau.validated(self.selection.watched(found.figures))
+        if selection is not None and trainer.plateau is not None:
+            trainer.plateau.validated(selection.watched(found.figures))
         if is_best:
             trainer.save(best=True)
 
-    def _show_validation(self, found: Validation) -> None:
+    def _show_validation(self, found: Validation, is_best: bool) -> None:
         trainer = self.trainer
         values = {f"val_{name}": value for name, value in found.figures.items()}
         values |= {f"train_{name}": value for name, value in found.train_figures.items()}
@@ -165,7 +179,26 @@ class Monitor:
         if found.best:
             trainer.boards.examples(trainer.progress, found.ranked_by, found.best, found.worst)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in found.figures.items())
-        log.info("validation after %s images: %s", f"{trainer.images:,}", shown)
+        best = f"; the best {self.selection.metric} so far, best.pt" if is_best and self.selection is not None else ""
+        log.info("validation after %s images: %s%s", f"{trainer.images:,}", shown, best)
+
+    def sum_up(self) -> None:
+        """Say, if training is over, which checkpoint is the best, whether patience ended it, and what was left out."""
+        trainer, selection, skipping = self.trainer, self.selection, self.trainer.skipping
+        is_done = trainer.images >= trainer.config.epochs * len(trainer.stream)
+        if not (is_done or self.exhausted):
+            return
+        if selection is not None and selection.best is not None:
+            log.info("best.pt: %s", selection)
+        if not is_done:
+            advice = "A larger --patience goes on, with --continue_train."
+            self.tell([Finding("stopped_early", "warning", 0.0, f"Stopped early: {selection}.", advice)])
+        if skipping is not None and skipping.skipped:
+            share = skipping.skipped / trainer.step
+            message = f"{skipping.skipped} of {trainer.step} steps were not finite and are left out."
+            severity = "alarm" if share > MANY_SKIPPED else "warning"
+            advice = "What was learned is learned from the others; many call for a lower --lr, or --clip_grad 1."
+            self.tell([Finding("not_finite", severity, share, message, advice)])
 
     def _ask(self, question: Callable[[Doctor], list[Finding]]) -> None:
         """Show what the doctor finds; a doctor that fails is sent away, and never stops the run."""
@@ -192,7 +225,8 @@ class Monitor:
         trainer = self.trainer
         bad, images = ", ".join(skipping.bad), ", ".join(paths)
         message = f"Step {trainer.step} is left out, {bad} not finite; its images: {images}."
-        log.warning("%s", message)
+        if skipping.skipped <= NAMED or skipping.skipped in TOLD_OF:
+            log.warning("%s", message)
         if skipping.skipped in TOLD_OF:
             message = f"{skipping.skipped} step{'s' * (skipping.skipped > 1)} so far: {message}"
             advice = "Look at these images; if any may be the ones, try a lower --lr, or --clip_grad 1."

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_SKIPPED = 100  # steps in a row: no stroke of bad luck any more
+MOST_AT_START = 20  # steps before the first good one
 MOST_ROLLBACKS = 5  # in a run: the learning rate is down to a thirtieth then
 
 
@@ -63,16 +64,18 @@ class Skipping:
         self.bad += [name for name in bad if name not in self.bad]
         return not bad
 
-    def end(self) -> bool:
-        """Put back what a bad step has changed; gives whether the step was good.
+    def end(self, step: int) -> bool:
+        """Put back what step number `step`, from 1, has changed if it was bad; gives whether it was good.
 
         Raises:
-            Diverged: after many bad ones in a row.
+            Diverged: after many bad ones in a row, or where there has been no good one.
         """
         self.in_a_row = self.in_a_row + 1 if self.bad else 0
         if self.bad:
             self.skipped += 1
             self._undo()
+        if self.in_a_row == step >= MOST_AT_START:
+            raise Diverged(f"none of the first {step} steps was finite; try a lower --lr, or look at the data")
         if self.in_a_row >= MOST_SKIPPED:
             raise Diverged(f"{MOST_SKIPPED} steps in a row were not finite; --on_nan rollback or a lower --lr may help")
         return not self.bad
@@ -92,7 +95,11 @@ def roll_back(trainer: Trainer, reason: str) -> bool:
     What was saved stands as the new latest checkpoint. Gives False where nothing was saved, or it was done too often.
     """
     folder = trainer.saver.folder
-    if folder is None or not (folder / "latest.pt").is_file() or trainer.rollbacks >= MOST_ROLLBACKS:
+    if folder is None or not (folder / "latest.pt").is_file():
+        log.warning("--on_nan rollback: nothing has been saved yet to go back to")
+        return False
+    if trainer.rollbacks >= MOST_ROLLBACKS:
+        log.warning("--on_nan rollback: going back %d times has not helped", MOST_ROLLBACKS)
         return False
     saved: dict[str, Any] = checkpoint.load(folder / "latest.pt")
     state.restore_networks(trainer, saved)
@@ -107,7 +114,7 @@ def roll_back(trainer: Trainer, reason: str) -> bool:
         trainer.plateau.history = LossHistory()
     log.warning(
         "%s; rolled back to the weights of %s at step %d, learning rates are halved (%d of %d times)",
-        *(reason, "latest.pt", saved["step"], trainer.rollbacks, MOST_ROLLBACKS),
+        *(reason.split(";")[0], "latest.pt", saved["step"], trainer.rollbacks, MOST_ROLLBACKS),
     )
     trainer.save()
     return True

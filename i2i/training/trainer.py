@@ -118,7 +118,7 @@ class Trainer:
             if phase.step:
                 update(self, phase.player, values)
         self.step += 1
-        if self.skipping is not None and not self.skipping.end():
+        if self.skipping is not None and not self.skipping.end(self.step):
             self.monitor.tell_skipped(self.skipping, self._paths)
             return
         # The parts' mean, and that of phases that are repeated within a step.
@@ -176,7 +176,6 @@ class Trainer:
 
     def _finished(self, total: int) -> bool:
         if self.images < total and self.monitor.exhausted:
-            log.warning("stopped early: %s", self.monitor.selection)
             return True
         if self.images < total and self.saver.folder is not None:
             where = self.saver.folder / "latest.pt"
@@ -185,6 +184,7 @@ class Trainer:
 
     def _end(self, bar: ProgressBar) -> None:
         self.monitor.report(bar)
+        self.monitor.sum_up()
         self.save()
 
     def _or_roll_back(self, work: Callable[[ProgressBar], None], bar: ProgressBar) -> None:

@@ -38,7 +38,8 @@ def validation_data(
         if isinstance(held_out, ClassDataset) and held_out.images is not None:
             raise ValueError("the files of MNIST have images to train and to test with")
     except ValueError as error:
-        log.info("nothing to validate on, --val_fraction 0.1 would hold a tenth out: %s", error)
+        log.info("no part val to validate on, and so no best checkpoint; --val_fraction 0.1 holds a tenth out")
+        log.debug("%s", error)
         return dataset, None
     return dataset, held_out
 

@@ -6,16 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+GAIN = 1e-4  # of the figure, for which patience waits on
+
 
 class Selection:
     """Goes by the figure of `metric`; one that is not a number never is the best.
 
-    `best` is the best figure so far, at `best_images` images; `since_best` counts the validations after it.
+    `best` is the best figure so far, at `best_images` images; `since_best` counts the validations since one was better
+    by more than rounding, than `mark`.
     """
 
     def __init__(self, metric: str, higher_is_better: bool) -> None:
         self.metric, self.higher_is_better = metric, higher_is_better
         self.best: float | None = None
+        self.mark: float | None = None
         self.best_images = self.count = self.since_best = self.size = 0
         self.figures: dict[str, float] = {}
         self.best_figures: dict[str, float] = {}
@@ -28,7 +32,9 @@ class Selection:
         is_best = watched < math.inf and (self.best is None or watched < self._less_is_better(self.best))
         if is_best:
             self.best, self.best_images, self.best_figures = figures[self.metric], images, dict(figures)
-        self.since_best = 0 if is_best else self.since_best + 1
+        is_better = is_best and (self.mark is None or watched < self.mark - GAIN * abs(self.mark))
+        self.mark = watched if is_better else self.mark
+        self.since_best = 0 if is_better else self.since_best + 1
         return is_best
 
     def watched(self, figures: Mapping[str, float]) -> float:
@@ -43,8 +49,8 @@ class Selection:
     def __str__(self) -> str:
         if self.best is None:
             return f"none of {self.count} validations gave a {self.metric}"
-        since = f"{self.since_best} validation{'s' * (self.since_best != 1)}"
-        return f"the best {self.metric}, {self.best:.4g}, was after {self.best_images:,} images, {since} ago"
+        idle = f"{self.since_best} validation{'s' * (self.since_best != 1)}"
+        return f"the best {self.metric}, {self.best:.4g}, was after {self.best_images:,} images; {idle} brought no gain"
 
     def state_dict(self) -> dict[str, Any]:
         """All of it as plain values."""

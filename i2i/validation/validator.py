@@ -165,6 +165,6 @@ def build_validator(
 
 
 def _check_unused(config: ValidationConfig) -> None:
-    for name in ("patience", "best_metric", "val_metrics"):
+    for name in ("patience", "best_metric", "val_metrics", "val_freq"):
         if getattr(config, name) is not None and config.val_freq != 0:
             raise ValueError(f"--{name}: there are no images to validate on; --val_fraction 0.1 holds a tenth out")

@@ -53,7 +53,7 @@ class _Run(Board):
             config=yaml.safe_load(options.read_text(encoding="utf-8")) if options.is_file() else None,
             allow_val_change=True,
             mode="offline" if _stays_offline(folder / "wandb") else None,
-            settings=wandb.Settings(console="off", finish_timeout=FINISH_TIMEOUT),
+            settings=wandb.Settings(console="off", quiet=True, finish_timeout=FINISH_TIMEOUT),
         )
         self._next = self._run.step  # of a resumed run: the charts take nothing before it
 

@@ -17,6 +17,7 @@ from i2i.visuals.examples import read_examples
 from i2i.visuals.records import read_records
 
 SILENCE = timedelta(hours=1)  # without a number, after which a run no longer counts as running
+STOPPED_EARLY = "stopped_early"  # a line of findings.jsonl: that the run has ended by itself
 RECENT = 20  # rows of the log that the speed of a run is taken from
 
 
@@ -30,7 +31,9 @@ class Run:
         self.folder, self.name, self._closed = folder, name or folder.resolve().name, closed
         self.newest: dict[str, Any] = {}
         self.curves = curves_of(self._rows(folder / "metrics.jsonl"))
-        self.findings = _lines(folder / "findings.jsonl")
+        found = _lines(folder / "findings.jsonl")
+        self.findings = [finding for finding in found if finding["name"] != STOPPED_EARLY]
+        self._endings = [finding for finding in found if finding["name"] == STOPPED_EARLY]
         self.samples = _lines(folder / "web" / "samples.jsonl")
         self.examples = read_examples(folder / "web" / "examples.json")
         self.about = _object(folder / "run.json")
@@ -58,11 +61,18 @@ class Run:
 
     @property
     def state(self) -> str:
-        """`finished`, `stopped`, or `running`, which a process that was killed seems to be for an hour."""
+        """`finished`, `stopped early`, `stopped`, or `running`, as one that was killed seems to be for an hour."""
         if self.total is not None and self.images >= self.total:
             return "finished"
+        if self.ending is not None:
+            return "stopped early"
         silent = self.updated is None or datetime.now(UTC) - self.updated > SILENCE
         return "stopped" if self._closed or silent else "running"
+
+    @property
+    def ending(self) -> str | None:
+        """Why the run stopped early, if it did and has not gone on since."""
+        return next((end["message"] for end in self._endings if end["images"] >= self.images), None)
 
     @property
     def was_watched(self) -> bool:

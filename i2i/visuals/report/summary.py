@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from i2i.metrics import METRICS
@@ -11,6 +11,8 @@ from i2i.visuals.curves import smooth
 from i2i.visuals.report.run import Run, metric_of, title_of
 
 WHERE = ("name", "checkpoints_dir", "dataroot", "dataroot_A", "dataroot_B")  # options that say where, not how
+DATA = ("dataroot", "dataroot_A", "dataroot_B", "direction", "max_dataset_size", "preprocess", "load_size", "crop_size")
+IMAGES_BY = (*DATA, "val_phase", "val_fraction", "val_size")  # options that say which images are validated on
 
 
 class Found(NamedTuple):
@@ -72,7 +74,10 @@ def findings(run: Run) -> list[Found]:
 
 
 def validated(run: Run) -> list[dict[str, Any]]:
-    """The figures of the validations: title, newest value, best value and where, newest value of training images."""
+    """The figures of the validations: title, newest value, best value and where, newest value of training images.
+
+    `chooses` marks the metric that best.pt goes by.
+    """
     rows = []
     for name, curve in run.curves.items():
         if not name.startswith("val_"):
@@ -86,6 +91,7 @@ def validated(run: Run) -> list[dict[str, Any]]:
                 "last": number(curve.values[-1]),
                 "best": (number(best[1]), f"{best[0]:,.0f}") if (best := run.best(name)) else None,
                 "train": number(train.values[-1]) if train else "",
+                "chooses": metric is not None and metric_of(name) == run.about.get("best_metric"),
             }
         )
     return rows
@@ -94,8 +100,16 @@ def validated(run: Run) -> list[dict[str, Any]]:
 def comparison(runs: Sequence[Run]) -> list[Figure]:
     """The best validation figures of the runs beside each other, then the newest losses."""
     names = list(dict.fromkeys(name for run in runs for name in run.curves))
-    validated = [_best_figure(name, runs) for name in names if group_of(name) == "val"]
+    is_contest = not other_images(runs)
+    validated = [_best_figure(name, runs, is_contest) for name in names if group_of(name) == "val"]
     return validated + [_newest_figure(name, runs) for name in names if group_of(name) == "loss"]
+
+
+def other_images(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """The options by which the runs were not validated on the same images, with the values of those validated."""
+    validated = [run for run in runs if any(group_of(name) == "val" for name in run.curves)]
+    seed = ("seed",) if any(run.options.get("val_fraction") for run in validated) else ()
+    return _differing(validated, (*IMAGES_BY, *seed))
 
 
 def options(run: Run) -> list[tuple[str, str, bool]]:
@@ -107,9 +121,7 @@ def options(run: Run) -> list[tuple[str, str, bool]]:
 
 def options_that_differ(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """The options that are not the same in all runs, with each run's value."""
-    names = dict.fromkeys(name for run in runs for name in run.options if name not in WHERE)
-    rows = [(name, [shown(run.options[name]) if name in run.options else "" for run in runs]) for name in names]
-    return [(name, values) for name, values in rows if len(set(values)) > 1]
+    return _differing(runs, dict.fromkeys(name for run in runs for name in run.options if name not in WHERE))
 
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -155,13 +167,19 @@ def duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
 
-def _best_figure(name: str, runs: Sequence[Run]) -> Figure:
+def _differing(runs: Sequence[Run], names: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """The options among `names` that are not the same in all runs, with each run's value."""
+    rows = [(name, [shown(run.options[name]) if name in run.options else "" for run in runs]) for name in names]
+    return [(name, values) for name, values in rows if len(set(values)) > 1]
+
+
+def _best_figure(name: str, runs: Sequence[Run], is_contest: bool) -> Figure:
     metric = METRICS.get(metric_of(name))
     found = [run.best(name) for run in runs]
     texts = [f"{number(best[1])} at {best[0]:,.0f}" if best else "" for best in found]
     values = [best[1] if best else None for best in found]
     known = [value for value in values if value is not None]
-    target = (max if metric and metric.higher_is_better else min)(known) if len(known) > 1 else None
+    target = (max if metric and metric.higher_is_better else min)(known) if is_contest and len(known) > 1 else None
     winners = [value is not None and value == target for value in values]
     return Figure(title_of(name), metric.about if metric else "", texts, winners)
 
