@@ -6,7 +6,8 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 METAVARS = {int: "N", float: "X", str: "TEXT"}
@@ -122,6 +123,16 @@ class OptionParser(argparse.ArgumentParser):
         """End the program with one line and exit code 2."""
         source = f"{self._source}: " if self._source else ""
         self.exit(2, f"{self.prog}: error: {source}{message} (--help lists the options)\n")
+
+    @contextmanager
+    def one_line(self) -> Iterator[None]:
+        """What a user got wrong in here ends the program with one line and exit code 2, Ctrl-C with 130."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            self.error(" ".join(str(error).split()))
+        except KeyboardInterrupt:
+            self.exit(130, f"{self.prog}: interrupted\n")
 
     def _unknown(self, name: str) -> str:
         if not name.startswith("-"):

@@ -64,7 +64,7 @@ def main() -> int:
     parser = _parser()
     given = parser.given(sys.argv[1:])
     values = parser.defaults | given
-    try:
+    with parser.one_line():
         config: EvaluateConfig = from_values(EvaluateConfig, values)
         if "compare" in given:
             if config.json:
@@ -83,11 +83,6 @@ def main() -> int:
                 save_page([card], Path(config.html))
             if not (config.json or config.html):
                 print("--json FILE and --html FILE write this card")
-    except (ValueError, OSError) as error:
-        parser.error(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
     return 0
 
 

@@ -49,7 +49,7 @@ def main() -> int:
     """Write the page, print where it is, and give the exit code: 0, or 2 for what is wrong with the options."""
     parser = _parser()
     given = parser.given(sys.argv[1:])
-    try:
+    with parser.one_line():
         config: ReportConfig = from_values(ReportConfig, parser.defaults | given)
         runs = [find_recorded(run, config.checkpoints_dir) for run in given["run"]]
         page = config.page(runs)
@@ -57,8 +57,6 @@ def main() -> int:
         html = build_report(runs, cards=cards, with_pictures=config.pictures)
         page.parent.mkdir(parents=True, exist_ok=True)
         replace_text(page, html)
-    except (ValueError, OSError) as error:
-        parser.error(" ".join(str(error).split()))
     print(page)
     return 0
 

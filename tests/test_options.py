@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from i2i.config import from_values, tokens_from
+from i2i.config import OptionParser, from_values, tokens_from
 from i2i.data import DataConfig, DataSpec
 from i2i.models import build_model
 from i2i.reference_weights import Architecture, build, save_reference
@@ -488,3 +488,16 @@ def test_small_negative_numbers_and_none_go_round_through_a_checkpoint() -> None
     parser = options.parser()
     assert from_values(DataConfig, parser.defaults | parser.given(tokens)).in_range == (-1e-05, 255.0)
     assert train("--dataroot d --in_range none").data.in_range is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ValueError("--x 3:\nno such thing"), 2, "tool: error: --x 3: no such thing (--help lists the options)\n"),
+        (KeyboardInterrupt(), 130, "tool: interrupted\n"),
+    ],
+)
+def test_a_tool_ends_with_one_line(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended, OptionParser(prog="tool").one_line():
+        raise error
+    assert (ended.value.code, capsys.readouterr().err) == (code, line)

@@ -19,7 +19,7 @@ def main() -> int:
     """Look, report, and give the exit code: 0, 1 if training would fail, 2 for options that are wrong."""
     parser = _parser()
     given = parser.given(_with_flag(sys.argv[1:]))
-    try:
+    with parser.one_line():
         for name, least in (("workers", 0), ("samples", 1)):
             check_range(name, given.get(name), least)
         for name in ("json", "html"):  # not when all is scanned
@@ -43,11 +43,6 @@ def main() -> int:
             from i2i.check.page import write_page
 
             write_page(report, Path(given["html"]))
-    except (ValueError, OSError) as error:
-        parser.error(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
     return 1 if report.fails else 0
 
 

@@ -59,14 +59,9 @@ def main() -> int:
     """Judge, print, write, and give the exit code: 0, or 2 for what is wrong with the options."""
     parser = _parser()
     given = parser.given(sys.argv[1:])
-    try:
+    with parser.one_line():
         config: DigitsConfig = from_values(DigitsConfig, parser.defaults | given)
         print(report(find_run(given["run"], config.checkpoints_dir), config))
-    except (ValueError, OSError) as error:
-        parser.error(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
     return 0
 
 

@@ -54,13 +54,8 @@ def main() -> int:
         overview.error(f"{name!r} is no command: choose from {', '.join(COMMANDS)}")
     command, parser = COMMANDS[name], _parser(name)
     values = parser.defaults | parser.given(_with_flag(tokens))
-    try:
+    with parser.one_line():
         print(command.run(from_values(SourceConfig, values), from_values(command.config, values)))
-    except (ValueError, OSError) as error:
-        parser.error(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
     return 0
 
 

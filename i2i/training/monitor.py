@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 TOLD_OF = (1, 10, 100, 1000, 10_000)  # steps that are left out
 NAMED = 10  # of them, with their images
-MANY_SKIPPED = 0.05  # share of the steps
 
 
 class Monitor:
@@ -194,11 +193,7 @@ class Monitor:
             advice = "A larger --patience goes on, with --continue_train."
             self.tell([Finding("stopped_early", "warning", 0.0, f"Stopped early: {selection}.", advice)])
         if skipping is not None and skipping.skipped:
-            share = skipping.skipped / trainer.step
-            message = f"{skipping.skipped} of {trainer.step} steps were not finite and are left out."
-            severity = "alarm" if share > MANY_SKIPPED else "warning"
-            advice = "What was learned is learned from the others; many call for a lower --lr, or --clip_grad 1."
-            self.tell([Finding("not_finite", severity, share, message, advice)])
+            self.tell([skipping.summary(trainer.step)])
 
     def _ask(self, question: Callable[[Doctor], list[Finding]]) -> None:
         """Show what the doctor finds; a doctor that fails is sent away, and never stops the run."""
@@ -223,15 +218,10 @@ class Monitor:
     def tell_skipped(self, skipping: Skipping, paths: Sequence[str]) -> None:
         """Name a step that was left out and its images; boards are told of the first, the tenth, the hundredth."""
         trainer = self.trainer
-        bad, images = ", ".join(skipping.bad), ", ".join(paths)
-        message = f"Step {trainer.step} is left out, {bad} not finite; its images: {images}."
         if skipping.skipped <= NAMED or skipping.skipped in TOLD_OF:
-            log.warning("%s", message)
+            log.warning("%s", skipping.described(trainer.step, paths))
         if skipping.skipped in TOLD_OF:
-            message = f"{skipping.skipped} step{'s' * (skipping.skipped > 1)} so far: {message}"
-            advice = "Look at these images; if any may be the ones, try a lower --lr, or --clip_grad 1."
-            finding = Finding("not_finite", "warning", float(trainer.step), message, advice)
-            trainer.boards.findings(trainer.progress, [finding])
+            trainer.boards.findings(trainer.progress, [skipping.finding(trainer.step, paths)])
 
     @contextmanager
     def _looking(self) -> Iterator[None]:

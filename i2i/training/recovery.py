@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from i2i.training import checkpoint, state
 from i2i.training.history import LossHistory
 from i2i.training.saving import Diverged
+from i2i.visuals import Finding
 
 if TYPE_CHECKING:
     from i2i.training.trainer import Trainer
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MOST_SKIPPED = 100  # steps in a row: no stroke of bad luck any more
 MOST_AT_START = 20  # steps before the first good one
+MANY_SKIPPED = 0.05  # share of the steps
 MOST_ROLLBACKS = 5  # in a run: the learning rate is down to a thirtieth then
 
 
@@ -79,6 +82,23 @@ class Skipping:
         if self.in_a_row >= MOST_SKIPPED:
             raise Diverged(f"{MOST_SKIPPED} steps in a row were not finite; --on_nan rollback or a lower --lr may help")
         return not self.bad
+
+    def described(self, step: int, paths: Sequence[str]) -> str:
+        """A sentence on the bad step number `step` and its images."""
+        return f"Step {step} is left out, {', '.join(self.bad)} not finite; its images: {', '.join(paths)}."
+
+    def finding(self, step: int, paths: Sequence[str]) -> Finding:
+        """The same for boards, with how many there have been."""
+        message = f"{self.skipped} step{'s' * (self.skipped > 1)} so far: {self.described(step, paths)}"
+        advice = "Look at these images; if any may be the ones, try a lower --lr, or --clip_grad 1."
+        return Finding("not_finite", "warning", float(step), message, advice)
+
+    def summary(self, steps: int) -> Finding:
+        """How many of all `steps` were left out."""
+        share = self.skipped / steps
+        message = f"{self.skipped} of {steps} steps were not finite and are left out."
+        advice = "What was learned is learned from the others; many call for a lower --lr, or --clip_grad 1."
+        return Finding("not_finite", "alarm" if share > MANY_SKIPPED else "warning", share, message, advice)
 
     def state_dict(self) -> dict[str, int]:
         """The counts."""
