@@ -18,6 +18,7 @@ from i2i.data import DATASETS, DataConfig, ImageDataset, build_dataset
 from i2i.data.classes import ClassDataset
 from i2i.data.files import read_bytes, suffix
 from i2i.data.shards import CLASSES, class_names
+from i2i.errors import UserError
 
 Sample = dict[str, str | np.ndarray]  # by field: the path of an image, its pixels, or, under `cls`, the class index
 
@@ -89,7 +90,7 @@ def class_order(dataset: ImageDataset, out: Path) -> list[str]:
     """
     names = class_names(out) or list(dataset.classes)
     if unknown := set(dataset.classes) - set(names):
-        raise ValueError(f"{out / CLASSES} lacks the class {min(unknown)}: choose another folder for these shards")
+        raise UserError(f"{out / CLASSES} lacks the class {min(unknown)}: choose another folder for these shards")
     return names
 
 
@@ -101,7 +102,7 @@ def make_shards(dataset: ImageDataset, out: Path, max_size: int, max_count: int,
     """
     phase = dataset.config.phase
     if present := sorted(out.glob(f"{phase}-*.tar")):
-        raise ValueError(f"{present[0]} is there already: choose another folder, or remove the shards of {phase}")
+        raise UserError(f"{present[0]} is there already: choose another folder, or remove the shards of {phase}")
     classes = class_order(dataset, out)
     samples = list_samples(dataset, classes)
     if seed is not None:

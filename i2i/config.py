@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from i2i.errors import UserError, ending
+
 METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
@@ -126,13 +128,12 @@ class OptionParser(argparse.ArgumentParser):
 
     @contextmanager
     def one_line(self) -> Iterator[None]:
-        """What a user got wrong in here ends the program with one line and exit code 2, Ctrl-C with 130."""
-        try:
-            yield
-        except (ValueError, OSError) as error:
-            self.error(" ".join(str(error).split()))
-        except KeyboardInterrupt:
-            self.exit(130, f"{self.prog}: interrupted\n")
+        """Run a command as `errors.ending` does; the line on bad input names --help."""
+        with ending(self.prog):
+            try:
+                yield
+            except (UserError, OSError) as error:
+                self.error(" ".join(str(error).split()))
 
     def _unknown(self, name: str) -> str:
         if not name.startswith("-"):
@@ -224,7 +225,7 @@ def tokens_from(values: Mapping[str, Any]) -> list[str]:
     for name, value in values.items():
         items = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(item, Mapping | list | tuple) for item in items):
-            raise ValueError(f"option {name}: {value!r} is nested; options are flat, one `name: value` a line")
+            raise UserError(f"option {name}: {value!r} is nested; options are flat, one `name: value` a line")
         if isinstance(value, bool):
             tokens.append(f"--{name}" if value else f"--no-{name}")
         elif len(items) != 1:
@@ -237,11 +238,11 @@ def tokens_from(values: Mapping[str, Any]) -> list[str]:
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of `choices`; argparse says the same for the command line."""
     if value not in choices:
-        raise ValueError(f"--{name} {value!r}: choose from {', '.join(choices)}")
+        raise UserError(f"--{name} {value!r}: choose from {', '.join(choices)}")
 
 
 def check_range(name: str, value: float | None, low: float, high: float = float("inf")) -> None:
     """Raise ValueError unless `low <= value <= high`; None passes."""
     if value is not None and not low <= value <= high:
         limits = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-        raise ValueError(f"--{name} {value:g}: must be {limits}")
+        raise UserError(f"--{name} {value:g}: must be {limits}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from i2i.config import OptionParser, as_dict, check_choice, check_range, from_values, option
 from i2i.environment import environment
+from i2i.errors import UserError
 from i2i.metrics import METRICS
 from i2i.metrics.baselines import Sets, Training
 from i2i.metrics.card import Card
@@ -50,13 +51,13 @@ class EvaluateConfig:
         check_range("seed", self.seed, 0, 2**63 - 1)
         check_range("classes", self.classes, 0, 255)
         if self.training is not None and len(self.training) > 2:
-            raise ValueError("--training takes the folder of the targets, and maybe that of their inputs behind it")
+            raise UserError("--training takes the folder of the targets, and maybe that of their inputs behind it")
         for name in ("json", "html"):  # not when all is judged
             given = getattr(self, name)
             if given and not Path(given).absolute().parent.is_dir():
-                raise ValueError(f"--{name} {given}: there is no such folder")
+                raise UserError(f"--{name} {given}: there is no such folder")
             if given and Path(given).is_dir():
-                raise ValueError(f"--{name} {given} is a folder: a file is expected")
+                raise UserError(f"--{name} {given} is a folder: a file is expected")
 
 
 def main() -> int:
@@ -68,7 +69,7 @@ def main() -> int:
         config: EvaluateConfig = from_values(EvaluateConfig, values)
         if "compare" in given:
             if config.json:
-                raise ValueError("--json holds one card: a comparison goes to --html")
+                raise UserError("--json holds one card: a comparison goes to --html")
             cards = [Card.load(path) for path in given["compare"]]
             print(comparison_text(cards))
             if config.html:
@@ -174,7 +175,7 @@ def _training(folders: tuple[str, ...] | None) -> Training | None:
 
 def _classes(config: EvaluateConfig) -> int:
     if not config.classes:
-        raise ValueError(
+        raise UserError(
             "--label_maps: say by --classes how many classes there are, or name a network by --segmentation"
         )
     return config.classes
@@ -182,7 +183,7 @@ def _classes(config: EvaluateConfig) -> int:
 
 def _folders(given: list[str]) -> tuple[str, str]:
     if len(given) != 2:
-        raise ValueError(
+        raise UserError(
             "two folders are expected in front of the options, REAL_DIR and FAKE_DIR, or --compare and the files of "
             "cards"
         )

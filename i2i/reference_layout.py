@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from i2i.errors import UserError
+
 from .networks.patchgan import PatchGAN, PixelDiscriminator
 from .networks.resnet import ResNetGenerator
 from .networks.unet import UNetGenerator
@@ -28,7 +30,7 @@ def _module_names(network: nn.Module) -> Iterator[tuple[str, str]]:
     elif isinstance(network, PixelDiscriminator):
         yield from _PIXEL_NAMES.items()
     else:
-        raise ValueError(f"the reference has no {type(network).__name__}: only resnet, unet, basic, n_layers and pixel")
+        raise UserError(f"the reference has no {type(network).__name__}: only resnet, unet, basic, n_layers and pixel")
 
 
 def _patchgan_names(count: int) -> Iterator[tuple[str, str]]:

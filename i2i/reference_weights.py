@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from i2i.errors import UserError
+
 from .networks import DISCRIMINATORS, GENERATORS
 from .reference_layout import reference_keys, unet_level
 
@@ -72,7 +74,7 @@ def from_reference(state_dict: StateDict, norm: str | None = None) -> tuple[Arch
     misfits = list(_misfits(tensors, required))
     if misfits:
         more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
-        raise ValueError(
+        raise UserError(
             f"weights look like {architecture.name} with {architecture.keywords['norm']} norm, but "
             f"{'; '.join(misfits[:3])}{more}: give the norm, or check where the file comes from"
         )
@@ -90,15 +92,13 @@ def to_reference(state_dict: StateDict, architecture: Architecture) -> dict[str,
     """
     upsample = architecture.keywords.get("upsample", "deconv")
     if upsample != "deconv":
-        raise ValueError(
+        raise UserError(
             f"the reference has no upsampling {upsample!r}: only networks with deconv can be written for it"
         )
     dropped = _biases_without_counterpart(architecture)
     trained = [key for key in dropped if state_dict[key].any()]
     if trained:
-        raise ValueError(
-            f"the reference has no bias {min(trained)!r} with norm none: train with norm instance or batch"
-        )
+        raise UserError(f"the reference has no bias {min(trained)!r} with norm none: train with norm instance or batch")
     return {
         theirs: state_dict[key] for key, theirs in reference_keys(_outline(architecture)).items() if key not in dropped
     }
@@ -112,15 +112,15 @@ def load_file(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ValueError(f"cannot read weights from {path}: {error.strerror or error}") from None
+        raise UserError(f"cannot read weights from {path}: {error.strerror or error}") from None
     except pickle.UnpicklingError:
-        raise ValueError(
+        raise UserError(
             f"{path} is refused: it is damaged, or holds objects other than tensors that could run code"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError):
-        raise ValueError(f"{path} is damaged or no PyTorch file: copy it again") from None
+        raise UserError(f"{path} is damaged or no PyTorch file: copy it again") from None
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} is not a state dict of tensors by name: save network.state_dict() instead")
+        raise UserError(f"{path} is not a state dict of tensors by name: save network.state_dict() instead")
     return dict(content)
 
 
@@ -130,7 +130,7 @@ def read(path: str | Path, norm: str | None = None) -> tuple[Architecture, dict[
     try:
         return from_reference(state_dict, norm)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
 
 
 def save_reference(
@@ -160,7 +160,7 @@ def _infer(tensors: StateDict) -> tuple[Architecture, str]:
         return Architecture("discriminator", "pixel", dict(in_channels=in_channels, filters=filters)), "net.2.bias"
     if "model.0.weight" in tensors:
         return _infer_patchgan(tensors)
-    raise ValueError(
+    raise UserError(
         f"weights fit no known network: they start with {', '.join(map(repr, list(tensors)[:3])) or 'nothing'}, but a "
         "resnet has 'model.10.conv_block.1.weight', a unet 'model.model.0.weight', a basic or n_layers discriminator "
         "'model.0.weight' and pixel 'net.0.weight'"
@@ -205,7 +205,7 @@ def _is_kernel(tensor: Tensor) -> bool:
 def _channels(tensors: StateDict, key: str) -> tuple[int, int]:
     """Read the two channel counts of a convolution."""
     if key not in tensors or not _is_kernel(tensors[key]):
-        raise ValueError(f"weights fit no known network: there is no convolution {key!r}")
+        raise UserError(f"weights fit no known network: there is no convolution {key!r}")
     first, second, *_ = tensors[key].shape
     return first, second
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from i2i.config import OptionParser, from_values, option
+from i2i.errors import UserError
 from i2i.metrics.card import Card
 from i2i.visuals.records import replace_text
 from i2i.visuals.report import build_report
@@ -71,7 +72,7 @@ def find_recorded(run: str, checkpoints_dir: str) -> Path:
         if (folder / "metrics.jsonl").is_file():
             return folder
     known = ", ".join(sorted(path.parent.name for path in Path(checkpoints_dir).glob("*/metrics.jsonl"))) or "none"
-    raise ValueError(f"{run!r} is no run's folder, nor a run in {checkpoints_dir}; runs there: {known}")
+    raise UserError(f"{run!r} is no run's folder, nor a run in {checkpoints_dir}; runs there: {known}")
 
 
 def _parser() -> OptionParser:

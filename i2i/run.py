@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from i2i.config import check_range, option
+from i2i.errors import UserError
 
 NAMED = ("best", "latest")  # checkpoints that go by a name, not by a number
 
@@ -29,9 +30,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         base = Path(self.checkpoints_dir).resolve()
         if base not in (base / self.name).resolve().parents:
-            raise ValueError(f"--name {self.name!r}: a run's folder lies below --checkpoints_dir; give a plain name")
+            raise UserError(f"--name {self.name!r}: a run's folder lies below --checkpoints_dir; give a plain name")
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
-            raise ValueError(f"--device {self.device}: choose auto, cpu, cuda, cuda:1 (and so on) or mps")
+            raise UserError(f"--device {self.device}: choose auto, cpu, cuda, cuda:1 (and so on) or mps")
         check_range("seed", self.seed, 0, 2**63 - 1)
 
     @property
@@ -52,7 +53,7 @@ def resolve_device(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     if not available.get(kind, False) or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
         usable = [kind for kind, is_there in available.items() if is_there]
-        raise ValueError(f"--device {name}: not available here; use auto or {', '.join(usable)}")
+        raise UserError(f"--device {name}: not available here; use auto or {', '.join(usable)}")
     return torch.device(name)
 
 
@@ -75,7 +76,7 @@ def find_run(run: str, checkpoints_dir: str) -> Path:
     """
     path = Path(run)
     if path.is_file():
-        raise ValueError(f"{run} is a file: give the run's folder, and say by --epoch which of its checkpoints")
+        raise UserError(f"{run} is a file: give the run's folder, and say by --epoch which of its checkpoints")
     return path.resolve() if any(path.glob("*.pt")) else Path(checkpoints_dir) / run
 
 
@@ -89,8 +90,8 @@ def checkpoint_path(folder: Path, epoch: str) -> Path:
     if path.is_file():
         return path
     if not folder.is_dir():
-        raise ValueError(f"there is no run in {folder}; runs beside it: {_listed(sibling_runs(folder))}")
-    raise ValueError(f"{path} does not exist; --epoch can be: {_listed(saved_epochs(folder))}")
+        raise UserError(f"there is no run in {folder}; runs beside it: {_listed(sibling_runs(folder))}")
+    raise UserError(f"{path} does not exist; --epoch can be: {_listed(saved_epochs(folder))}")
 
 
 def saved_epochs(folder: Path) -> list[str]:

@@ -23,6 +23,7 @@ from i2i.data.display import displayed
 from i2i.data.domain import Domain, held_by
 from i2i.data.reading import pil_pixels
 from i2i.data.writing import denormalise
+from i2i.errors import UserError
 from i2i.inference import Inference
 from i2i.models import MODELS, GanModel, build_model
 from i2i.models.cgan import CGAN
@@ -107,7 +108,7 @@ class Translator:
         """
         architecture, weights = reference_weights.read(path, norm)
         if architecture.kind != "generator":
-            raise ValueError(f"{path} holds a discriminator ({architecture.name}); translation needs a generator")
+            raise UserError(f"{path} holds a discriminator ({architecture.name}); translation needs a generator")
         if architecture.norm_is_assumed:
             log.info("%s: instance normalisation is assumed; --norm none if the generator had none", path)
         arguments = dict(architecture.keywords)
@@ -163,13 +164,13 @@ class Translator:
         if source.is_labels:
             indices = np.asarray(image)
             if indices.ndim != 2:
-                raise ValueError(f"the model takes a map of classes (H, W), this one has the shape {indices.shape}")
+                raise UserError(f"the model takes a map of classes (H, W), this one has the shape {indices.shape}")
             return indices
         channels = source.channels if self.derivation is None else self.derivation.input_channels
         pixels = pil_pixels(image, channels, self.alpha) if isinstance(image, Image.Image) else image
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         if pixels.ndim != 3:
-            raise ValueError(f"an image has the shape (H, W) or (H, W, C), this one {pixels.shape}")
+            raise UserError(f"an image has the shape (H, W) or (H, W, C), this one {pixels.shape}")
         if self.derivation is None:
             return pixels
         image_domain = held_by(pixels, self.derivation.image, "this array")
@@ -179,14 +180,14 @@ class Translator:
         a, b = self.model.spec.domains
         source, target = (a, b) if self.target == "b" else (b, a)
         if len(source) > 1:
-            raise ValueError(f"the model's input are {len(source)} images; give their channels as one tensor (C, H, W)")
+            raise UserError(f"the model's input are {len(source)} images; give their channels as one tensor (C, H, W)")
         return source[0], target[0]
 
     def _checked(self, image: Tensor) -> Tensor:
         channels = self.model.spec.in_channels if self.target == "b" else self.model.spec.out_channels
         if image.ndim != 3 or image.shape[0] != channels:
             shape = tuple(image.shape)
-            raise ValueError(f"the model takes images of {channels} channels, this one has the shape {shape}")
+            raise UserError(f"the model takes images of {channels} channels, this one has the shape {shape}")
         return image.to(self.device)
 
     def translate(self, images: Tensor, paths: tuple[str, ...] = ()) -> Tensor:
@@ -215,7 +216,7 @@ class Translator:
         """
         batch, model = Batch(label=labels.to(self.device)), self.model
         if not isinstance(model, CGAN):
-            raise ValueError("this run translates images, and makes none of classes; call the translator with an image")
+            raise UserError("this run translates images, and makes none of classes; call the translator with an image")
         return self.inference(lambda: model.translate(batch, seed=seed, truncation=truncation)).float()
 
 
@@ -224,7 +225,7 @@ def _picture(array: np.ndarray) -> Image.Image:
         return Image.fromarray(array)
     except TypeError:
         shape = "x".join(map(str, array.shape))
-        raise ValueError(f"Pillow has no images of {shape} {array.dtype}: give an array to get an array back") from None
+        raise UserError(f"Pillow has no images of {shape} {array.dtype}: give an array to get an array back") from None
 
 
 def load_model(state: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, ema: bool = True) -> GanModel:

@@ -16,6 +16,7 @@ from i2i.acceleration.choices import keeps_memory
 from i2i.config import OptionParser, as_dict, from_values, tokens_from
 from i2i.data import DataConfig
 from i2i.data.memory import keep_freed_memory
+from i2i.errors import UserError, end, ending
 from i2i.models import MODELS
 from i2i.run import RunConfig, checkpoint_path
 from i2i.training import checkpoint
@@ -116,9 +117,9 @@ class BaseOptions:
     def _chosen_model(self, stored: str | None = None) -> str:
         name = self._peek().get("model", stored or self.default_model)
         if name not in self.models:
-            raise ValueError(f"--model {name!r}: choose from {', '.join(self.models)}")
+            raise UserError(f"--model {name!r}: choose from {', '.join(self.models)}")
         if stored is not None and name not in (stored, "test"):
-            raise ValueError(f"--model {name}: {self.path} is a {stored}; leave --model out")
+            raise UserError(f"--model {name}: {self.path} is a {stored}; leave --model out")
         return stored or name
 
     def _suffixed_name(self) -> list[str]:
@@ -132,14 +133,14 @@ class BaseOptions:
         try:
             return [f"--name={words['name']}_{suffix.format_map(parser.by_every_name(words))}"]
         except (KeyError, ValueError, AttributeError) as error:
-            raise ValueError(f"--suffix {suffix}: braces hold names of options, not {error}") from None
+            raise UserError(f"--suffix {suffix}: braces hold names of options, not {error}") from None
 
     def _load_checkpoint(self, folder: Path, epoch: str, mapped: bool = False) -> dict[str, Any]:
         """Read a checkpoint of the run in `folder`; gives the options that it was saved with."""
         self.path = checkpoint_path(folder, epoch)
         self.checkpoint = checkpoint.load(self.path, mapped=mapped)
         if self.checkpoint["options"].get("model") not in MODELS:
-            raise ValueError(f"{self.path} does not say which of the models {', '.join(MODELS)} it holds")
+            raise UserError(f"{self.path} does not say which of the models {', '.join(MODELS)} it holds")
         return self.checkpoint["options"]
 
     @property
@@ -187,20 +188,17 @@ class BaseOptions:
         return values | as_dict(self.model)
 
     def one_line(self, work: Callable[[], Any]) -> Any:
-        """Run `work`; what a user got wrong ends the program with one line and exit code 2."""
-        try:
-            return work()
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
-            if "--verbose" in self.argv:
+        """Run `work` as `errors.ending` does, with one line too if memory runs out or a loader's worker dies."""
+        with ending(self.program, "--verbose" in self.argv):
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    raise UserError(f"out of memory: {self.ways_out()}") from error
+                # A worker's death is raised wherever the program is at that moment.
+                if str(error).startswith("DataLoader worker"):
+                    raise UserError(str(error)) from error
                 raise
-            if is_out_of_memory(error):
-                self.fail(f"out of memory: {self.ways_out()}")
-            # A worker's death is raised wherever the program is at that moment.
-            if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
-                raise
-            self.fail(str(error))
-        except KeyboardInterrupt:
-            self.fail("interrupted", code=130)
 
     def ways_out(self) -> str:
         """What there is to do where memory does not suffice."""
@@ -208,8 +206,7 @@ class BaseOptions:
 
     def fail(self, message: str, code: int = 2) -> NoReturn:
         """End the program with one line."""
-        print(f"{self.program}: error: {' '.join(message.split())}", file=sys.stderr)
-        raise SystemExit(code)
+        end(self.program, message, code)
 
     def notice(self, message: str) -> None:
         """One line on stderr that changes nothing."""
@@ -229,14 +226,14 @@ def read_options(name: str) -> Source:
     """
     path = Path(name) if Path(name).is_file() else PRESETS / f"{name}.yaml"
     if not path.is_file():
-        raise ValueError(f"--options {name}: no such file, and the presets are: {', '.join(presets())}")
+        raise UserError(f"--options {name}: no such file, and the presets are: {', '.join(presets())}")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--options {path} is not YAML: {error}") from None
+        raise UserError(f"--options {path} is not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"--options {path}: one `name: value` a line is expected")
+        raise UserError(f"--options {path}: one `name: value` a line is expected")
     try:
         return str(path), tokens_from(values)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None

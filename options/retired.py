@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from i2i.errors import UserError
+
 Notice = Callable[[str], None]
 Ignored = dict[str, tuple[bool, str]]  # flag -> whether it takes a value, why it is left out
 
@@ -122,7 +124,7 @@ def _device(gpu_ids: str) -> list[str]:
     """A run is trained on one device, the first of those given."""
     first = gpu_ids.split(",")[0]
     if not first.removeprefix("-").isdecimal():
-        raise ValueError(f"--gpu_ids {gpu_ids!r}: give the number of a CUDA device, or -1 for the CPU; see --device")
+        raise UserError(f"--gpu_ids {gpu_ids!r}: give the number of a CUDA device, or -1 for the CPU; see --device")
     return ["--device", "cpu" if first.startswith("-") else f"cuda:{first}"]
 
 

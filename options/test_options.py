@@ -11,6 +11,7 @@ from typing import Any
 from i2i.acceleration import AccelerationConfig
 from i2i.config import OptionParser, as_dict
 from i2i.data import DataConfig, ImageDataset
+from i2i.errors import UserError
 from i2i.metrics.config import CardConfig, JudgesConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
@@ -118,17 +119,17 @@ class TestOptions(BaseOptions):
         if self.checkpoint is not None:
             self._compare_direction(self.checkpoint["options"]["direction"])
         if self.generates and (self.test.part or self.test.processes > 1):
-            raise ValueError("--part and --processes share the images of a folder; leave them out to generate images")
+            raise UserError("--part and --processes share the images of a folder; leave them out to generate images")
         if self.card.metrics:
             self._write_what_is_judged()
         if self.test.truncation is not None and not self.generates:
-            raise ValueError("--truncation: this run translates images, and only a cgan draws noise to truncate")
+            raise UserError("--truncation: this run translates images, and only a cgan draws noise to truncate")
         if {"load_size", "crop_size"} & set(self.given) and self.data.preprocess == "none":
             self.notice("sizes have no effect with --preprocess none, which keeps the images' own; see --preprocess")
 
     def _write_what_is_judged(self) -> None:
         if self.test.part:
-            raise ValueError(f"--metrics judges a whole folder: leave --part {self.test.part} out, or run i2i.evaluate")
+            raise UserError(f"--metrics judges a whole folder: leave --part {self.test.part} out, or run i2i.evaluate")
         restores = self.model_name == "cyclegan" and {"auto", "cycle"} & set(self.card.metrics or ())
         if restores or self.test.pictures == "fake":
             self.test = dataclasses.replace(self.test, pictures="all" if restores else "real_fake")
@@ -160,7 +161,7 @@ class TestOptions(BaseOptions):
     def _compare_direction(self, trained: str) -> None:
         self.opposite = self.data.direction != trained
         if self.opposite and self.model_name != "cyclegan":
-            raise ValueError(
+            raise UserError(
                 f"--direction {self.data.direction}: {self.path} is a {self.model_name} trained {trained}, "
                 "and only a cyclegan has a generator for the other way; train another run"
             )
@@ -198,7 +199,7 @@ class TestOptions(BaseOptions):
         else:
             data = dataclasses.replace(data, in_channels=spec.in_channels, out_channels=spec.out_channels)
         if self.test.input and data.conditions:
-            raise ValueError(
+            raise UserError(
                 "--input is one image, the run takes several: lay them out below --dataroot as for training"
             )
         if self.test.input:
@@ -244,5 +245,5 @@ def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:
     wanted = [f"{values['epoch']}_net_G{suffix}.pth" for suffix in suffixes]
     found = [name for name in wanted if name in there]
     if not found:
-        raise ValueError(f"{folder / wanted[-1]} does not exist; there are: {', '.join(there)}")
+        raise UserError(f"{folder / wanted[-1]} does not exist; there are: {', '.join(there)}")
     return folder / found[0]

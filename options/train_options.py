@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from i2i.acceleration import AccelerationConfig, Choices, Work, choose
 from i2i.config import OptionParser
 from i2i.data import DataSpec, ImageDataset
+from i2i.errors import UserError
 from i2i.metrics.config import JudgesConfig
 from i2i.models import MODELS, GanModel, build_model
 from i2i.run import RunConfig, checkpoint_path, resolve_device, saved_epochs, seed_everything
@@ -66,19 +67,19 @@ class TrainOptions(BaseOptions):
     def _build(self, values: dict[str, Any]) -> None:
         processes = os.environ.get("WORLD_SIZE", "1")
         if processes not in ("", "1"):
-            raise ValueError(
+            raise UserError(
                 f"WORLD_SIZE is {processes}: training on several devices is not there yet; start one process by "
                 "python train.py"
             )
         if {"lambda_L1", "reconstruction"} <= set(self.given):
-            raise ValueError("--lambda_L1 and --reconstruction both weigh l1; give one of them")
+            raise UserError("--lambda_L1 and --reconstruction both weigh l1; give one of them")
         super()._build(values)
         if self.train.checkpoint_activations and self.acceleration.compile in ("on", "reduce-overhead"):
-            raise ValueError("--checkpoint_activations does not go with --compile; leave one of them out")
+            raise UserError("--checkpoint_activations does not go with --compile; leave one of them out")
         layouts = MODELS[self.model_name].layouts
         if self.data.dataset_mode not in layouts:
             learns = " or ".join(layouts)
-            raise ValueError(f"--dataset_mode {self.data.dataset_mode}: {self.model_name} learns from {learns} data")
+            raise UserError(f"--dataset_mode {self.data.dataset_mode}: {self.model_name} learns from {learns} data")
 
     def one_line(self, work: Callable[[], Any]) -> Any:
         try:
@@ -99,7 +100,7 @@ class TrainOptions(BaseOptions):
         """
         folder = self.run.folder
         if saved_epochs(folder) and not (self.train.continue_train or self.train.overwrite):
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds a run already; go on with it by --continue_train, delete it by --overwrite, or give "
                 "another --name"
             )
@@ -108,7 +109,7 @@ class TrainOptions(BaseOptions):
         try:
             self.lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            raise ValueError(f"another process is training in {folder}; stop it, or give another --name") from None
+            raise UserError(f"another process is training in {folder}; stop it, or give another --name") from None
         self._put_aside(folder)
         text = yaml.safe_dump(self.saved(), sort_keys=False)
         replace_text(folder / "options.yaml", text)

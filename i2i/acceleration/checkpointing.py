@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
+from i2i.errors import UserError
+
 
 def checkpoint_activations(networks: Iterable[nn.Module]) -> None:
     """Let the units of the networks keep their inputs alone, and compute the rest again when gradients are taken.
@@ -26,9 +28,9 @@ def checkpoint_activations(networks: Iterable[nn.Module]) -> None:
     """
     for network in networks:
         if any(is_parametrized(module) for module in network.modules()):
-            raise ValueError("--checkpoint_activations does not go with --spectral_norm; leave one of them out")
+            raise UserError("--checkpoint_activations does not go with --spectral_norm; leave one of them out")
         if network._compiled_call_impl is not None:
-            raise ValueError(
+            raise UserError(
                 "--checkpoint_activations does not go with a compiled network; use --compile off, or leave it out"
             )
         for unit in _units(network):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from i2i.acceleration.config import AccelerationConfig
+from i2i.errors import UserError
 
 SMALL = 64  # pixels: below this width and height that is so from the start
 COMPILED_STEPS = 2000  # of training, in which the minute that compiling takes is won back
@@ -81,7 +82,7 @@ def choose(config: AccelerationConfig, device: torch.device, work: Work, network
 
 def _precision(asked: str, device: torch.device) -> Decision:
     if asked in ("tf32", "fp16") and device.type != "cuda":
-        raise ValueError(f"--precision {asked} needs CUDA, the device is {device.type}; use bf16 or fp32")
+        raise UserError(f"--precision {asked} needs CUDA, the device is {device.type}; use bf16 or fp32")
     if asked == "auto" and device.type == "cuda":
         return Decision("tf32", "auto: torch's own default for convolutions on CUDA")
     if asked == "auto":
@@ -119,9 +120,9 @@ def _compile(asked: str, device: torch.device, work: Work) -> Decision:
     if asked == "auto":
         return _compile_if_it_pays(device, work, missing)
     if asked != "off" and missing:
-        raise ValueError(f"--compile {asked} needs {missing}, which is not installed; use --compile off")
+        raise UserError(f"--compile {asked} needs {missing}, which is not installed; use --compile off")
     if asked == "reduce-overhead" and device.type != "cuda":
-        raise ValueError(f"--compile {asked} is about CUDA graphs, the device is {device.type}; use --compile on")
+        raise UserError(f"--compile {asked} is about CUDA graphs, the device is {device.type}; use --compile on")
     return Decision("default" if asked == "on" else asked, ASKED)
 
 

@@ -16,6 +16,7 @@ from i2i.check.scan import Job, Record, scan
 from i2i.check.sources import find_mode, find_phases, rows
 from i2i.check.survey import Finding, Survey
 from i2i.data import DataConfig
+from i2i.errors import UserError
 
 __all__ = ["FINDINGS", "Finding", "Report", "check"]
 
@@ -75,7 +76,7 @@ def look(
         config = dataclasses.replace(config, dataset_mode=mode or config.dataset_mode)
     datasets, problem = find_phases(config)
     if not datasets and not (config.dataroot and Path(config.dataroot).exists()):
-        raise ValueError(problem)
+        raise UserError(problem)
     found = [row for phase, dataset in datasets.items() for row in rows(phase, dataset)]
     chosen = set(np.linspace(0, len(found) - 1, min(samples or len(found), len(found))).astype(int).tolist())
     jobs = [Job(row, number in chosen) for number, row in enumerate(found)]

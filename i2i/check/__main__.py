@@ -13,6 +13,7 @@ from tqdm import tqdm
 from i2i.check import check
 from i2i.config import OptionParser, check_range, from_values
 from i2i.data import DataConfig
+from i2i.errors import UserError
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
             check_range(name, given.get(name), least)
         for name in ("json", "html"):  # not when all is scanned
             if name in given and not Path(given[name]).absolute().parent.is_dir():
-                raise ValueError(f"--{name} {given[name]}: there is no such folder")
+                raise UserError(f"--{name} {given[name]}: there is no such folder")
         if "conditions" in given:
             given.setdefault("dataset_mode", "aligned")  # as no other has any
         config = from_values(DataConfig, parser.defaults | given)

@@ -7,6 +7,7 @@ from i2i.data.config import DataConfig
 from i2i.data.dataset import ImageDataset
 from i2i.data.layouts import DATASETS
 from i2i.data.loader import BatchStream, sample_batch, samples_in_order
+from i2i.errors import UserError
 
 __all__ = [
     "DATASETS",
@@ -32,14 +33,14 @@ def build_dataset(config: DataConfig, seed: int = 0, needs_b: bool = True) -> Im
         ValueError: if the folder is missing, empty or of another layout.
     """
     if not (config.dataroot or config.dataroot_A or config.dataroot_B):
-        raise ValueError("--dataroot is missing: the folder that holds the images")
+        raise UserError("--dataroot is missing: the folder that holds the images")
     for name in ("dataroot_A", "dataroot_B"):
         folder = getattr(config, name)
         if folder is not None and not Path(folder).is_dir():
-            raise ValueError(f"--{name} {folder} is not a folder")
+            raise UserError(f"--{name} {folder} is not a folder")
     if not config.dataroot and config.dataset_mode == "classes":
-        raise ValueError("--dataset_mode classes takes a --dataroot, not --dataroot_A or --dataroot_B")
+        raise UserError("--dataset_mode classes takes a --dataroot, not --dataroot_A or --dataroot_B")
     both_needed = needs_b and config.dataset_mode in ("aligned", "unaligned") and config.derive == "none"
     if not config.dataroot and both_needed and not (config.dataroot_A and config.dataroot_B):
-        raise ValueError("--dataroot_A and --dataroot_B belong together, where there is no --dataroot")
+        raise UserError("--dataroot_A and --dataroot_B belong together, where there is no --dataroot")
     return DATASETS[config.dataset_mode](config, seed, needs_b)

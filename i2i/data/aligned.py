@@ -12,6 +12,7 @@ from i2i.data.dataset import ImageDataset
 from i2i.data.folder import describe, has_images
 from i2i.data.listing import Columns, common_folder, condition_folder, paired, phase_folder
 from i2i.data.pipeline import Purpose
+from i2i.errors import UserError
 
 PAIR = "pair"  # the column of files that hold A and B side by side
 
@@ -69,7 +70,7 @@ class AlignedDataset(ImageDataset):
         needed = [*self.input_names, *([self.output_name] if self.needs_b and self.output_name else [])]
         if missing := [name for name in needed if name not in found]:
             there = describe(self.root / f"{config.phase}{missing[0]}", self.root, config.phase, config.dataset_mode)
-            raise ValueError(f"--dataset_mode aligned: no folder of {missing[0]} ({there})")
+            raise UserError(f"--dataset_mode aligned: no folder of {missing[0]} ({there})")
         self.root = found[self.input_names[0]]
         return self._with_b_if_needed(
             lambda names: paired({name: found[name] for name in names if name in found}, config.max_dataset_size)

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from i2i.data.domain import Domain
+from i2i.errors import UserError
 
 ON_DEVICE = ("a", "b", "label")  # the fields of a batch that go to the device, and all that are tensors
 TENSORS = (*ON_DEVICE, "changes_a", "changes_b")
 ALIGNMENT = 64  # bytes, for vector instructions
 
 
-class ImageError(ValueError):
+class ImageError(UserError):
     """A file that cannot be used as an image; the message names the file and the way out."""
 
 
@@ -108,13 +109,13 @@ class Batch:
         """The images of domain "a" or "b". Raises ValueError if the batch has none."""
         images: Tensor | None = getattr(self, domain)
         if images is None:
-            raise ValueError(f"the model needs images of domain {domain}, which this --dataset_mode does not give")
+            raise UserError(f"the model needs images of domain {domain}, which this --dataset_mode does not give")
         return images
 
     def labels(self) -> Tensor:
         """The class indices. Raises ValueError if the batch has none."""
         if self.label is None:
-            raise ValueError("the model needs labels, which --dataset_mode classes gives")
+            raise UserError("the model needs labels, which --dataset_mode classes gives")
         return self.label
 
     def tensors(self) -> dict[str, Tensor]:

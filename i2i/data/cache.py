@@ -20,6 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from i2i.data.files import signature
+from i2i.errors import UserError
 
 if TYPE_CHECKING:
     from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
@@ -53,7 +54,7 @@ def build_cache(config: DataConfig, files: Sequence[str]) -> ImageCache | None:
     try:
         return ImageCache(root, name, limit, len(files), str(root))
     except OSError as error:
-        raise ValueError(f"--cache_dir {root} cannot be used ({error.strerror})") from None
+        raise UserError(f"--cache_dir {root} cannot be used ({error.strerror})") from None
 
 
 def user_cache_folder() -> Path:

@@ -17,6 +17,7 @@ from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
 from i2i.data.folder import class_folders, describe, list_images
 from i2i.data.listing import Columns
+from i2i.errors import UserError
 
 IDX_PREFIX = {"train": "train", "test": "t10k", "val": "t10k"}
 
@@ -52,7 +53,7 @@ class ClassDataset(ImageDataset):
 
     def _labelled_rows(self, rows: Columns) -> tuple[list[str | None], tuple[str, ...]]:
         if rows.labels is None:
-            raise ValueError(f"--dataset_mode classes: {self.config.dataroot} has no labels, in a column `label`")
+            raise UserError(f"--dataset_mode classes: {self.config.dataroot} has no labels, in a column `label`")
         names = rows.classes or natsort.natsorted(set(rows.labels))
         index = {name: number for number, name in enumerate(names)}
         self.labels = np.array([index[label] for label in rows.labels], np.int64)
@@ -66,10 +67,10 @@ class ClassDataset(ImageDataset):
         labels = find_idx(self.root, self.config.phase, "labels", 1)
         if labels is None:
             expected = path.name.replace("images", "labels").replace("idx3", "idx1")
-            raise ValueError(f"{path} has no label file beside it: {expected}")
+            raise UserError(f"{path} has no label file beside it: {expected}")
         self.images, self.labels = read_idx(path, 3), read_idx(labels, 1).astype(np.int64)
         if len(self.images) != len(self.labels):
-            raise ValueError(f"{path} holds {len(self.images)} images, {labels} {len(self.labels)} labels")
+            raise UserError(f"{path} holds {len(self.images)} images, {labels} {len(self.labels)} labels")
         names = tuple(str(label) for label in range(int(self.labels.max()) + 1))
         return [f"{path} (image {number})" for number in range(len(self.images))], names
 
@@ -78,7 +79,7 @@ class ClassDataset(ImageDataset):
         if not names:
             there = describe(folder, self.root, self.config.phase, self.config.dataset_mode)
             idx = f"{_idx_prefix(self.config.phase)}-images-idx3-ubyte"
-            raise ValueError(
+            raise UserError(
                 f"--dataset_mode classes: no class folders with images in {folder}, and no file {idx} ({there})"
             )
         files = [list_images(folder / name) for name in names]
@@ -124,14 +125,14 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({error}); download it again") from None
+        raise UserError(f"{path} cannot be read ({error}); download it again") from None
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
-        raise ValueError(f"{path} is not an idx file of {dimensions}-dimensional uint8 data")
+        raise UserError(f"{path} is not an idx file of {dimensions}-dimensional uint8 data")
     sizes = np.frombuffer(content, ">u4", dimensions, 4).tolist()
     if 0 in sizes or len(content) != header + math.prod(sizes):
         shape = "x".join(map(str, sizes))
-        raise ValueError(f"{path} is damaged: {len(content) - header} bytes of data for a size of {shape}")
+        raise UserError(f"{path} is damaged: {len(content) - header} bytes of data for a size of {shape}")
     return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)
 
 

@@ -11,6 +11,7 @@ from i2i.data.derive import DERIVATIONS
 from i2i.data.layouts import DATASETS
 from i2i.data.reading import ALPHA, PAGES
 from i2i.data.transforms import PREPROCESSING
+from i2i.errors import UserError
 
 DIRECTIONS = ("AtoB", "BtoA")
 ON_BAD_IMAGE = ("error", "skip")
@@ -78,15 +79,13 @@ class DataConfig:
             check_range(name, getattr(self, name), low)
         check_range("cache_limit", self.cache_limit, 0, 2**30)
         if self.augment == "gpu" and self.augment_file is not None:
-            raise ValueError(
-                "--augment_file is a pipeline of albumentations, which works on the CPU: use --augment cpu"
-            )
+            raise UserError("--augment_file is a pipeline of albumentations, which works on the CPU: use --augment cpu")
         if self.augment_file is not None and self.augment_preset not in ("none", "reference"):
-            raise ValueError(
+            raise UserError(
                 f"--augment_file stands in place of --augment_preset {self.augment_preset}: give one of them"
             )
         if self.conditions and self.dataset_mode != "aligned":
-            raise ValueError(f"--conditions belong to pairs: --dataset_mode aligned, not {self.dataset_mode}")
+            raise UserError(f"--conditions belong to pairs: --dataset_mode aligned, not {self.dataset_mode}")
         self._check_inputs()
         self._check_ranges()
         self._check_crop_fits()
@@ -95,28 +94,28 @@ class DataConfig:
         for name, low in (("condition_channels", 1), ("condition_classes", 0)):
             given = getattr(self, name)
             if given is not None and len(given) != len(self.conditions or ()):
-                raise ValueError(f"--{name} {_shown(given)}: one number for each of the --conditions is expected")
+                raise UserError(f"--{name} {_shown(given)}: one number for each of the --conditions is expected")
             for number in given or ():
                 check_range(name, number, low)
         if self.derive != "none" and self.dataset_mode not in ("aligned", "single"):
-            raise ValueError(f"--derive {self.derive} makes pairs: --dataset_mode aligned, not {self.dataset_mode}")
+            raise UserError(f"--derive {self.derive} makes pairs: --dataset_mode aligned, not {self.dataset_mode}")
         names = [name.casefold() for name in self.conditions or ()]
         if len(set(names)) < len(names) or ("b" if self.direction == "AtoB" else "a") in names:
-            raise ValueError(f"--conditions {' '.join(self.conditions or ())}: each once, and without the output")
+            raise UserError(f"--conditions {' '.join(self.conditions or ())}: each once, and without the output")
         if self.derive != "none" and (self.conditions or self.in_classes or self.out_classes):
-            raise ValueError(f"--derive {self.derive} makes the input itself: leave --conditions and label maps out")
+            raise UserError(f"--derive {self.derive} makes the input itself: leave --conditions and label maps out")
 
     def _check_ranges(self) -> None:
         for name in ("in_range", "out_range"):
             given = getattr(self, name)
             if given is not None and (len(given) != 2 or not -math.inf < given[0] < given[1] < math.inf):
-                raise ValueError(f"--{name} {_shown(given)}: give the value that goes to -1 and a larger one, for 1")
+                raise UserError(f"--{name} {_shown(given)}: give the value that goes to -1 and a larger one, for 1")
 
     def _check_crop_fits(self) -> None:
         # scale_width_and_crop fixes the width alone; the height grows to that of the crop.
         fixed = {"resize_and_crop": 2, "scale_width_and_crop": 1}.get(self.preprocess, 0)
         if any(load < crop for load, crop in zip(self.load_size[:fixed], self.crop_size[:fixed], strict=True)):
-            raise ValueError(
+            raise UserError(
                 f"--load_size {_shown(self.load_size)} is smaller than --crop_size {_shown(self.crop_size)}: "
                 "images are resized to the first and then cropped to the second"
             )
@@ -153,9 +152,9 @@ class DataConfig:
     def swapped(self) -> DataConfig:
         """The same for a translation the other way: what is said of the input is said of the output."""
         if self.conditions:
-            raise ValueError(f"--conditions {' '.join(self.conditions)}: several images have no way back")
+            raise UserError(f"--conditions {' '.join(self.conditions)}: several images have no way back")
         if self.derive != "none":
-            raise ValueError(f"--derive {self.derive}: its inputs are made, there is no way back to them")
+            raise UserError(f"--derive {self.derive}: its inputs are made, there is no way back to them")
         ends = ("channels", "classes", "range")
         there = {f"in_{end}": getattr(self, f"out_{end}") for end in ends}
         return dataclasses.replace(self, **there, **{f"out_{end}": getattr(self, f"in_{end}") for end in ends})
@@ -171,7 +170,7 @@ class DataConfig:
 
 def _width_height(name: str, size: tuple[int, ...]) -> tuple[int, int]:
     if len(size) not in (1, 2) or min(size) < 1:
-        raise ValueError(f"--{name} {_shown(size)}: give one positive number, or width and height")
+        raise UserError(f"--{name} {_shown(size)}: give one positive number, or width and height")
     return (size[0], size[-1])
 
 

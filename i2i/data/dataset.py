@@ -20,6 +20,7 @@ from i2i.data.domain import FULL_RANGE, Domain, held_by
 from i2i.data.folder import describe, list_images
 from i2i.data.listing import Columns, is_manifest, read_manifest, shown_files
 from i2i.data.pipeline import Pipeline
+from i2i.errors import UserError
 
 if TYPE_CHECKING:
     from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
@@ -156,7 +157,7 @@ class ImageDataset(torch.utils.data.Dataset):
         given = self.config.in_range if end == "in" else self.config.out_range
         kind = self._kind(paths[0]) if paths else "uint8"
         if given is None and kind not in FULL_RANGE:
-            raise ValueError(
+            raise UserError(
                 f"{paths[0]} holds {kind}: give --{end}_range LOW HIGH, the values that become black and white "
                 f"(python -m i2i.check {self.config.dataroot} shows those of the files)"
             )
@@ -197,5 +198,5 @@ class ImageDataset(torch.utils.data.Dataset):
         found = list_images(folder, config.max_dataset_size)
         if not found:
             there = describe(folder, self.root, config.phase, config.dataset_mode)
-            raise ValueError(f"--dataset_mode {config.dataset_mode}: no images in {folder} ({there})")
+            raise UserError(f"--dataset_mode {config.dataset_mode}: no images in {folder} ({there})")
         return list(found)

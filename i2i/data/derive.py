@@ -12,6 +12,7 @@ from torch import Tensor
 from i2i.data.domain import FULL_RANGE, Domain
 from i2i.data.reading.channels import to_channels
 from i2i.data.transforms import resized
+from i2i.errors import UserError
 
 # Linear sRGB to CIE XYZ over the white of D65, transposed; the numbers of kornia and scikit-image.
 RGB_TO_XYZ = np.array(
@@ -166,7 +167,7 @@ def derivation(name: str, scale: int, image: Domain) -> Derivation:
     """
     made = BY_NAME[name](image, scale)
     if made.takes and image.channels not in made.takes:
-        raise ValueError(
+        raise UserError(
             f"--derive {name} takes images of {' or '.join(map(str, made.takes))} channels, not {image.channels}"
         )
     return made

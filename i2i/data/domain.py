@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from i2i.errors import UserError
+
 VOID = 255  # in a label map, by custom: no class
 FULL_RANGE = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}
 
@@ -65,14 +67,14 @@ def held_by(pixels: np.ndarray, domain: Domain, where: str) -> Domain:
     """
     if domain.is_labels:
         if (beyond := pixels[(pixels >= domain.channels) & (pixels != VOID)]).size:
-            raise ValueError(
+            raise UserError(
                 f"{where} has class {beyond[0]}, and by --in_classes or --out_classes they go from 0 to "
                 f"{domain.channels - 1}"
             )
         return domain
     actual = domain.of_kind(pixels.dtype.name)
     if actual is None:
-        raise ValueError(
+        raise UserError(
             f"{where} holds {pixels.dtype} where {domain.kind} is expected: --in_range or --out_range tells the range"
         )
     return actual

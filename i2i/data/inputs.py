@@ -9,6 +9,7 @@ from i2i.data import DataConfig, ImageDataset, build_dataset
 from i2i.data.folder import has_images
 from i2i.data.listing import condition_folder
 from i2i.data.shards import is_shards
+from i2i.errors import UserError
 
 
 def input_dataset(config: DataConfig) -> ImageDataset:
@@ -20,7 +21,7 @@ def input_dataset(config: DataConfig) -> ImageDataset:
         ValueError: if there are none; says what was looked for.
     """
     if not config.input_root:
-        raise ValueError("--dataroot or --input is missing: the images to translate")
+        raise UserError("--dataroot or --input is missing: the images to translate")
     root = Path(config.input_root)
     if config.dataset_mode == "unaligned":
         place = str(_one_domain(root, config))

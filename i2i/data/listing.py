@@ -14,6 +14,7 @@ import numpy as np
 
 from i2i.data.files import SEPARATOR
 from i2i.data.folder import list_images
+from i2i.errors import UserError
 
 PHASES = ("train", "val", "valid", "test")
 MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -54,11 +55,11 @@ class Columns(NamedTuple):
         """
         columns = {name: self.column(name) for name in names}
         if missing := [name for name, files in columns.items() if files is None]:
-            raise ValueError(f"{where} has no column {missing[0]!r}, but: {', '.join(self.files)}")
+            raise UserError(f"{where} has no column {missing[0]!r}, but: {', '.join(self.files)}")
         table = list(zip(*columns.values(), strict=True))
         kept = [row for row, files in enumerate(table) if None not in files][:limit]
         if not kept:
-            raise ValueError(f"{where} has no row with a file for each of: {', '.join(names)}")
+            raise UserError(f"{where} has no row with a file for each of: {', '.join(names)}")
         lone = [path for files in table if None in files for path in files if path is not None]
         bounds = np.cumsum([0, *self.groups])
         return Columns(
@@ -89,11 +90,11 @@ def read_manifest(path: Path, phase: str) -> Columns:
     chosen = [row for row in rows if split is None or str(row.get(split)) == phase]
     if not chosen:
         phases = sorted({str(row.get(split)) for row in rows if split is not None})
-        raise ValueError(f"{path} has no rows" + (f" of --phase {phase}, but of {', '.join(phases)}" if phases else ""))
+        raise UserError(f"{path} has no rows" + (f" of --phase {phase}, but of {', '.join(phases)}" if phases else ""))
     label = next((name for name in names if name.casefold() in ("label", "class")), None)
     for row in chosen:
         if strange := [value for name, value in row.items() if name not in (split, label) and not _is_file(value)]:
-            raise ValueError(f"{path}: {strange[0]!r} is no name of a file")
+            raise UserError(f"{path}: {strange[0]!r} is no name of a file")
     files: dict[str, list[str | None]] = {
         name: [str(path.parent / row[name]) if row.get(name) not in (None, "") else None for row in chosen]
         for name in names
@@ -102,7 +103,7 @@ def read_manifest(path: Path, phase: str) -> Columns:
     if label is None:
         return Columns(files)
     if any(row.get(label) in (None, "") for row in chosen):
-        raise ValueError(f"{path}: a row has no {label}")
+        raise UserError(f"{path}: a row has no {label}")
     return Columns(files, [str(row[label]) for row in chosen])
 
 
@@ -120,11 +121,11 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             return [{name.strip(): (value or "").strip() for name, value in row.items() if name} for row in rows]
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except FileNotFoundError:
-        raise ValueError(f"--dataroot {path}: there is no such file") from None
+        raise UserError(f"--dataroot {path}: there is no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise ValueError(f"--dataroot {path} cannot be read as a manifest ({error})") from None
+        raise UserError(f"--dataroot {path} cannot be read as a manifest ({error})") from None
     if any(not isinstance(row, dict) for row in rows):
-        raise ValueError(f'--dataroot {path}: every line of JSON lines is an object such as {{"a": ..., "b": ...}}')
+        raise UserError(f'--dataroot {path}: every line of JSON lines is an object such as {{"a": ..., "b": ...}}')
     return rows
 
 
@@ -147,7 +148,7 @@ def phase_folder(folder: Path, phase: str) -> Path:
     if (folder / phase).is_dir():
         return folder / phase
     if others := phases_in(folder):
-        raise ValueError(f"there is no folder {phase} in {folder}, but {', '.join(others)}; see --phase")
+        raise UserError(f"there is no folder {phase} in {folder}, but {', '.join(others)}; see --phase")
     return folder
 
 
@@ -170,7 +171,7 @@ def paired(folders: Mapping[str, Path], limit: int | None = None) -> Columns:
         shown = ", ".join(
             f"{len(files)} images in {folders[name]} ({_example(files)})" for name, files in found.items()
         )
-        raise ValueError(f"no image has a partner of the same name: {shown}; --dataset_mode unaligned needs no pairs")
+        raise UserError(f"no image has a partner of the same name: {shown}; --dataset_mode unaligned needs no pairs")
     unmatched = [path for files in found.values() for stem, path in files.items() if stem not in common]
     return Columns({name: [files[stem] for stem in stems] for name, files in found.items()}, unmatched=unmatched)
 
@@ -181,7 +182,7 @@ def _by_stem(folder: Path) -> dict[str, str]:
     for path in list_images(folder):
         stem = unicodedata.normalize("NFC", os.path.splitext(os.path.relpath(path, folder))[0])
         if stem in files:
-            raise ValueError(f"{files[stem]} and {path} have one name: pairs are found by it; move one of them away")
+            raise UserError(f"{files[stem]} and {path} have one name: pairs are found by it; move one of them away")
         files[stem] = path
     return files
 

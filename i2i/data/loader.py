@@ -22,6 +22,7 @@ from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
 from i2i.data.prefetch import DEATHS, Direct, Prefetcher, SideStream
 from i2i.data.transport import Channel
+from i2i.errors import UserError
 
 log = logging.getLogger(__name__)
 Domains = tuple[Sequence[Domain], Sequence[Domain]]
@@ -134,7 +135,7 @@ class BatchStream:
             self._batches = None
             if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
                 raise
-            raise OSError(
+            raise UserError(
                 "a process that loads images has died, most likely for want of memory (in a container: of shared "
                 "memory); use a smaller --num_threads, or 0"
             ) from None

@@ -24,6 +24,7 @@ from i2i.data.batch import ImageError
 from i2i.data.files import SEPARATOR, signature
 from i2i.data.listing import Columns, shown_files
 from i2i.data.reading import readable_extensions
+from i2i.errors import UserError
 
 CLASSES = "classes.json"  # beside the shards: the names of the classes whose indices stand in the .cls members
 LABELS = ("cls", "json")  # what holds the label of a sample, the first that it has
@@ -46,15 +47,15 @@ def expand(dataroot: str) -> list[str]:
     from webdataset.shardlists import expand_urls
 
     if REMOTE.match(dataroot):
-        raise ValueError(f"--dataroot {dataroot}: shards are read from local files; download them first")
+        raise UserError(f"--dataroot {dataroot}: shards are read from local files; download them first")
     try:
         names = expand_urls(Path(dataroot).as_posix())  # to which a backslash would be an escape
     except (AssertionError, ValueError) as error:
-        raise ValueError(f"--dataroot {dataroot}: {error}") from None
+        raise UserError(f"--dataroot {dataroot}: {error}") from None
     shards = [shard for name in names for shard in natsort.natsorted(glob.glob(name)) or [name]]
     missing = [shard for shard in shards if not os.path.isfile(shard)]
     if missing:
-        raise ValueError(f"--dataroot: {len(missing)} of {len(shards)} shards are missing: {shown_files(missing, 3)}")
+        raise UserError(f"--dataroot: {len(missing)} of {len(shards)} shards are missing: {shown_files(missing, 3)}")
     return shards
 
 
@@ -74,7 +75,7 @@ def columns(dataroot: str) -> Columns:
     if not samples:
         held = [name for shard in shards for name in _members(shard, signature(shard))]
         shown = shown_files(held, 3) or "nothing"
-        raise ValueError(f"--dataroot {dataroot}: no images in {shown_files(shards, 3)}, but {shown}")
+        raise UserError(f"--dataroot {dataroot}: no images in {shown_files(shards, 3)}, but {shown}")
     names = dict.fromkeys(field for sample in samples for field in sample if field not in LABELS)
     files = {name: [sample.get(name) for sample in samples] for name in names}
     classes = class_names(Path(shards[0]).parent)
@@ -105,7 +106,7 @@ def list_samples(shard: str) -> list[dict[str, str]]:
 
 def _add(sample: dict[str, str], field: str, path: str) -> None:
     if field in sample:
-        raise ValueError(f"{sample[field]} and {path} are both {field!r} of one sample, which has one of each")
+        raise UserError(f"{sample[field]} and {path} are both {field!r} of one sample, which has one of each")
     sample[field] = path
 
 
@@ -121,9 +122,9 @@ def class_names(folder: Path) -> list[str] | None:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file ({error})") from None
+        raise UserError(f"{path} is no JSON file ({error})") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f'{path} is no list of the names of classes, such as ["cat", "dog"]')
+        raise UserError(f'{path} is no list of the names of classes, such as ["cat", "dog"]')
     return names
 
 
@@ -135,7 +136,7 @@ def _labels(samples: Sequence[dict[str, str]], names: Sequence[str] | None) -> l
     for sample, label in zip(samples, labels, strict=True):
         if label is None or (known is not None and label not in known):
             wrong = "has no label, others have" if label is None else f"has the label {label}, which {CLASSES} lacks"
-            raise ValueError(f"the sample of {next(iter(sample.values()))} {wrong}")
+            raise UserError(f"the sample of {next(iter(sample.values()))} {wrong}")
     return [known[label] if known else label for label in labels if label is not None]
 
 
@@ -147,7 +148,7 @@ def _label(sample: dict[str, str]) -> str | None:
     try:
         value = json.loads(read_member(sample["json"]))
     except ValueError as error:
-        raise ValueError(f"{sample['json']} is no JSON ({error})") from None
+        raise UserError(f"{sample['json']} is no JSON ({error})") from None
     return str(value["label"]) if isinstance(value, dict) and "label" in value else None
 
 

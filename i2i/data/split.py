@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from i2i.data.dataset import ImageDataset
+from i2i.errors import UserError
 
 
 def split(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
@@ -25,7 +26,7 @@ def split(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDatas
     kept = {name: np.setdiff1d(range(len(dataset.columns.files[name])), rows).tolist() for name, rows in held.items()}
     for name, files in dataset.columns.files.items():
         if not held[name] or not kept[name]:
-            raise ValueError(
+            raise UserError(
                 f"--val_fraction {fraction:g}: of {len(files)} images {len(held[name])} are held out and "
                 f"{len(kept[name])} left to train on; use another fraction, or more images"
             )

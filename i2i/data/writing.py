@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from i2i.data.domain import FULL_RANGE, VOID, Domain
+from i2i.errors import UserError
 
 PALETTE_SIZE = 256
 
@@ -133,7 +134,7 @@ def _encoded(pixels: np.ndarray, suffix: str, parameters: list[int]) -> bytes:
     if not done:
         height, width = pixels.shape[:2]
         ways_out = "use smaller images" if suffix == ".png" else "use --format png, or smaller images"
-        raise ValueError(f"{width}x{height} pixels are more than a {suffix[1:]} file can hold; {ways_out}")
+        raise UserError(f"{width}x{height} pixels are more than a {suffix[1:]} file can hold; {ways_out}")
     return content.tobytes()
 
 

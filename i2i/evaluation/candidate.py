@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from i2i.acceleration import Work
+from i2i.errors import UserError
 from i2i.evaluation.labelled import Labelled
 from i2i.evaluation.reference import Reference
 from i2i.models.cgan import CGAN
@@ -60,7 +61,7 @@ def read_checkpoint(run: Path, epoch: str) -> dict[str, Any]:
     path = checkpoint_path(run, epoch)
     state = checkpoint.load(path, mapped=True)
     if (name := state["options"]["model"]) != "cgan":
-        raise ValueError(f"{path} is a {name}: what a cgan generates is judged, nothing else")
+        raise UserError(f"{path} is a {name}: what a cgan generates is judged, nothing else")
     return state
 
 
@@ -69,7 +70,7 @@ def _check_fit(run: Path, model: CGAN, reference: Reference) -> None:
     real = tuple(reference.real.train.images.shape[1:])
     if made != real:
         own, others = "x".join(map(str, made)), "x".join(map(str, real))
-        raise ValueError(f"{run} makes images of {own} (channels, height, width), the real ones are read as {others}")
+        raise UserError(f"{run} makes images of {own} (channels, height, width), the real ones are read as {others}")
     if model.num_classes and model.spec.classes != reference.real.classes:
         own, others = ", ".join(model.spec.classes), ", ".join(reference.real.classes)
-        raise ValueError(f"{run} was trained on the classes {own}; --dataroot {reference.dataroot} has {others}")
+        raise UserError(f"{run} was trained on the classes {own}; --dataroot {reference.dataroot} has {others}")

@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 
 from i2i.data.cache import user_cache_folder
+from i2i.errors import UserError
 from i2i.evaluation.classifier import FEATURES, Classifier, accuracy, classify, train_classifier
 from i2i.evaluation.labelled import Real
 from i2i.run import resolve_device
@@ -51,7 +52,7 @@ def load_or_train_classifier(
             state = _train(real, digest, seed, device)
             checkpoint.save(state, path)
     if state["digest"] != digest:
-        raise ValueError(f"--classifier {path} was trained on other images or settings: name another file, or none")
+        raise UserError(f"--classifier {path} was trained on other images or settings: name another file, or none")
     network = _network(real)
     network.load_state_dict(state["network"])
     found = TrainedClassifier(network.to(resolve_device(device)), state["accuracy"], digest, path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.config import OptionParser, check_range, from_values, option
+from i2i.errors import UserError
 from i2i.evaluation.candidate import read_checkpoint
 from i2i.evaluation.judging import SAMPLES, check_counts, curve, judge
 from i2i.evaluation.pictures import draw_curve
@@ -36,9 +37,9 @@ class DigitsConfig:
 
     def __post_init__(self) -> None:
         if not self.dataroot:
-            raise ValueError("--dataroot is missing: the real images to compare with")
+            raise UserError("--dataroot is missing: the real images to compare with")
         if self.json and not Path(self.json).absolute().parent.is_dir():  # not when all is judged
-            raise ValueError(f"--json {self.json}: there is no such folder")
+            raise UserError(f"--json {self.json}: there is no such folder")
         for name in ("samples", "gan_train_samples"):
             check_range(name, getattr(self, name), 1)
         for name in ("seed", "truncation"):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from i2i.config import check_range
+from i2i.errors import UserError
 from i2i.evaluation import pictures
 from i2i.evaluation.candidate import Candidate
 from i2i.evaluation.classifier import accuracy, classify, train_classifier
@@ -116,7 +117,7 @@ def curve(
     """
     epochs = epoch_checkpoints(run)
     if not epochs:
-        raise ValueError(f"{run} has kept no epoch_N.pt: train with --save_epoch_freq 1 and --keep_checkpoints")
+        raise UserError(f"{run} has kept no epoch_N.pt: train with --save_epoch_freq 1 and --keep_checkpoints")
     check_counts(len(reference.real.classes), samples)
     for number in epochs:
         candidate = Candidate(run, str(number), reference, truncation, device)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from i2i.check.sources import find_phases
 from i2i.data import DataConfig, ImageDataset, ImageError, samples_in_order
 from i2i.data.batch import normalise
+from i2i.errors import UserError
 from i2i.visuals.images import to_uint8
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,11 @@ def read_real(dataroot: str | Path, image_size: int, channels: int, seed: int = 
     )
     phases, problem = find_phases(config)
     if "train" not in phases:
-        raise ValueError(problem)
+        raise UserError(problem)
     held_out = phases.get("test", phases.get("val"))
     classes = phases["train"].classes
     if held_out is not None and held_out.classes != classes:
-        raise ValueError(
+        raise UserError(
             f"--dataroot {dataroot}: its classes to train with are {', '.join(classes)}, "
             f"those to test with {', '.join(held_out.classes)}"
         )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from i2i.errors import UserError
 from i2i.evaluation.classifier import classify
 from i2i.evaluation.classifier_file import TrainedClassifier, load_or_train_classifier
 from i2i.evaluation.distances import nearest
@@ -41,7 +42,7 @@ class Reference:
         if min(counts) <= NEIGHBOURS:
             name = real.classes[counts.index(min(counts))]
             least = f"{NEIGHBOURS + 1} is the least"
-            raise ValueError(f"--dataroot {dataroot}: class {name} has {min(counts)} images to test with; {least}")
+            raise UserError(f"--dataroot {dataroot}: class {name} has {min(counts)} images to test with; {least}")
 
     @classmethod
     def load(

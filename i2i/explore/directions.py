@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from i2i.config import check_choice, check_range, option
+from i2i.errors import UserError
 from i2i.explore.attributes import ATTRIBUTES, measured
 from i2i.explore.fitting import deviations, fit, sefa
 from i2i.explore.sampler import Sampler, Seed, SourceConfig
@@ -61,7 +62,7 @@ class DirectionsConfig:
     def _refuse(self, *names: str, why: str) -> None:
         for name in names:
             if getattr(self, name) is not None:
-                raise ValueError(f"--{name} {why}")
+                raise UserError(f"--{name} {why}")
 
 
 class Samples(NamedTuple):
@@ -100,7 +101,7 @@ def directions(source: SourceConfig, config: DirectionsConfig) -> str:
         ValueError: for a class that the run does not know, a table that cannot be read or fitted, or truncation 0.
     """
     if source.truncation == 0:
-        raise ValueError("--truncation 0 leaves one latent a class: there is nothing to move along a direction")
+        raise UserError("--truncation 0 leaves one latent a class: there is nothing to move along a direction")
     sampler = Sampler.from_config(source)
     chosen = [None] if not sampler.classes else list(range(len(sampler.classes)))
     if config.label is not None:
@@ -190,20 +191,20 @@ def read_table(sampler: Sampler, path: Path) -> Samples:
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--table {path} cannot be read ({error})") from None
+        raise UserError(f"--table {path} cannot be read ({error})") from None
     if not rows or any(row.get(name) is None for row in rows for name in columns):
-        raise ValueError(f"--table {path}: every row has a value in each of the columns {', '.join(columns)}")
+        raise UserError(f"--table {path}: every row has a value in each of the columns {', '.join(columns)}")
     seeds, values = [], []
     for line, row in enumerate(rows, start=2):
         try:
             seeds.append(sampler.seed(":".join(row[name].strip() for name in columns[:-1])))
             values.append(_finite(row["value"]))
         except ValueError as error:
-            raise ValueError(f"--table {path}, line {line}: {error}") from None
+            raise UserError(f"--table {path}, line {line}: {error}") from None
     return Samples(seeds, sampler.latents(seeds), {path.stem: np.array(values)})
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"value {text!r} is no finite number")
+        raise UserError(f"value {text!r} is no finite number")
     return value

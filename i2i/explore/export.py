@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from i2i.config import check_range, option
 from i2i.data.writing import write_image
+from i2i.errors import UserError
 from i2i.explore.sampler import BATCH_SIZE, Sampler, SourceConfig
 from i2i.run import checkpoint_path
 from i2i.translation.classes import chosen_classes, class_names, folder_names
@@ -32,9 +33,9 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         if not self.out:
-            raise ValueError("--out is missing: the folder of the data set")
+            raise UserError("--out is missing: the folder of the data set")
         if Path(self.out).exists() and not (Path(self.out).is_dir() and not any(Path(self.out).iterdir())):
-            raise ValueError(f"--out {self.out} exists and is no empty folder; give another, or remove it")
+            raise UserError(f"--out {self.out} exists and is no empty folder; give another, or remove it")
         check_range("num_per_class", self.num_per_class, 1)
         check_range("seed", self.seed, 0, 2**62)
 

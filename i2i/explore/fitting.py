@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from i2i.errors import UserError
+
 RIDGE = 0.01  # of a standardised latent's variance; learned latents have entries that nearly repeat each other
 FOLDS = 5  # one sample of so many in each class is held out
 
@@ -31,7 +33,7 @@ def sefa(weights: Tensor, count: int) -> Tensor:
         ValueError: if the matrix has not so many.
     """
     if not 1 <= count <= min(weights.shape):
-        raise ValueError(f"--count {count}: this generator's latents have 1 to {min(weights.shape)} directions")
+        raise UserError(f"--count {count}: this generator's latents have 1 to {min(weights.shape)} directions")
     directions = torch.linalg.svd(weights.double(), full_matrices=False).Vh[:count]
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     return (directions * largest.sign()).float()
@@ -48,10 +50,10 @@ def fit(name: str, latents: np.ndarray, labels: np.ndarray, values: np.ndarray) 
     """
     held_out = _held_out(labels)
     if held_out.sum() < 2:
-        raise ValueError(f"{name}: {len(values)} samples are too few; {FOLDS} of a class make one to judge by")
+        raise UserError(f"{name}: {len(values)} samples are too few; {FOLDS} of a class make one to judge by")
     x, y = (_within_classes(array.astype(np.float64), labels, ~held_out) for array in (latents, values))
     if np.ptp(y[~held_out]) < 1e-8 or np.ptp(y[held_out]) < 1e-8:
-        raise ValueError(f"{name} is the same in all samples of a class: there is nothing to fit")
+        raise UserError(f"{name} is the same in all samples of a class: there is nothing to fit")
     slopes = _ridge(x[~held_out], y[~held_out])
     predicted, truth = x[held_out] @ slopes, y[held_out]
     r2 = 1 - ((truth - predicted) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from i2i.config import check_choice, check_range, option
+from i2i.errors import UserError
 from i2i.explore.animation import write_gif, write_mp4
 from i2i.explore.sampler import Sampler, SourceConfig
 from i2i.visuals.images import grid, save_png
@@ -53,7 +54,7 @@ class InterpolationConfig:
 
     def __post_init__(self) -> None:
         if not self.start or len(self.start) != len(self.end):
-            raise ValueError(f"--from has {len(self.start)} images and --to {len(self.end)}: give both, equally many")
+            raise UserError(f"--from has {len(self.start)} images and --to {len(self.end)}: give both, equally many")
         check_range("steps", self.steps, 2)
         check_range("fps", self.fps, 1, 50)  # a GIF counts hundredths of a second, and no viewer shows single ones
         if self.path is not None:

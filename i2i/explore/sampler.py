@@ -14,6 +14,7 @@ from torch import Tensor
 
 from i2i.config import check_range, option
 from i2i.data.domain import Domain
+from i2i.errors import UserError
 from i2i.models.cgan import CGAN
 from i2i.run import find_run
 from i2i.translator import Translator
@@ -34,7 +35,7 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         if not self.run:
-            raise ValueError("which run? its folder or its name comes first, ahead of the options")
+            raise UserError("which run? its folder or its name comes first, ahead of the options")
         check_range("truncation", self.truncation, 0)
 
     @property
@@ -64,7 +65,7 @@ class Sampler:
 
     def __init__(self, translator: Translator, truncation: float | None = None) -> None:
         if not isinstance(translator.model, CGAN):
-            raise ValueError("this run translates images: only a cgan makes them from latents that can be explored")
+            raise UserError("this run translates images: only a cgan makes them from latents that can be explored")
         self.model = translator.model
         self.generator = self.model.generator
         self.translator, self.truncation = translator, truncation
@@ -90,7 +91,7 @@ class Sampler:
         if name in self.classes:
             return self.classes.index(name)
         known = ", ".join(self.classes[:20]) + (", ..." if len(self.classes) > 20 else "")
-        raise ValueError(f"{name!r} is none of the run's classes: {known or 'it is unconditional'}")
+        raise UserError(f"{name!r} is none of the run's classes: {known or 'it is unconditional'}")
 
     def seed(self, text: str) -> Seed:
         """Read CLASS:SEED, CLASS (for its seed 0), or SEED where the run is unconditional; ValueError for all else."""
@@ -99,7 +100,7 @@ class Sampler:
         name, colon, seed = text.rpartition(":")
         if not re.fullmatch(r"\d{1,18}", seed) or bool(colon) != bool(self.classes):
             wanted = f"CLASS:SEED, such as {self.classes[0]}:1" if self.classes else "SEED, as the run is unconditional"
-            raise ValueError(f"{text!r} names no image: give {wanted}")
+            raise UserError(f"{text!r} names no image: give {wanted}")
         return Seed(self.class_number(name) if colon else None, int(seed))
 
     def latents(self, seeds: Sequence[Seed]) -> Tensor:

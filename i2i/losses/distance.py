@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.errors import UserError
 from i2i.metrics.lpips import LPIPS, load_lpips
 
 SSIM_WINDOW = 11
@@ -25,7 +26,7 @@ def ssim_distance(prediction: Tensor, target: Tensor) -> Tensor:
     smallest = SSIM_WINDOW // 2 + 1
     height, width = prediction.shape[-2:]
     if min(height, width) < smallest:
-        raise ValueError(f"ssim needs images of at least {smallest}x{smallest}, got {width}x{height}: use l1 for these")
+        raise UserError(f"ssim needs images of at least {smallest}x{smallest}, got {width}x{height}: use l1 for these")
     return 1 - ssim(prediction, target, SSIM_WINDOW, max_val=2.0).mean()
 
 
@@ -36,7 +37,7 @@ def lpips_distance(prediction: Tensor, target: Tensor, network: LPIPS | None = N
     without a network.
     """
     if network is None:
-        raise ValueError("lpips needs its network: call the distance's load_networks() before it is used")
+        raise UserError("lpips needs its network: call the distance's load_networks() before it is used")
     return network(prediction, target).mean()
 
 
@@ -62,12 +63,12 @@ def parse_formula(formula: str) -> dict[str, float]:
     for term in re.split(r"(?<![\d.][eE])\+", formula):
         match = _TERM.fullmatch(term.strip())
         if match is None or match["name"] not in DISTANCES:
-            raise ValueError(
+            raise UserError(
                 f"cannot read {term.strip()!r} in the formula {formula!r}: "
                 f"write terms like 100*l1 + 10*ssim, of {', '.join(DISTANCES)}"
             )
         if match["name"] in weights:
-            raise ValueError(f"{match['name']!r} comes twice in the formula {formula!r}: add up its weights")
+            raise UserError(f"{match['name']!r} comes twice in the formula {formula!r}: add up its weights")
         weights[match["name"]] = float(match["weight"] or 1)
     return weights
 

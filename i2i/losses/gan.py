@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from i2i.config import check_choice
+from i2i.errors import UserError
 
 
 class GeneratorLoss(Protocol):
@@ -118,7 +119,7 @@ def relativistic_average_generator(fake: Tensor, real: Tensor | None = None) -> 
 
 def _given(real: Tensor | None) -> Tensor:
     if real is None:
-        raise ValueError("a relativistic objective compares fake with real: give its generator the real logits too")
+        raise UserError("a relativistic objective compares fake with real: give its generator the real logits too")
     return real
 
 
@@ -149,12 +150,10 @@ def build_objective(name: str, label_smoothing: float = 0.0, label_smoothing_fak
     check_choice("gan_mode", name, tuple(GAN_OBJECTIVES))
     for flag, amount in (("label_smoothing", label_smoothing), ("label_smoothing_fake", label_smoothing_fake)):
         if not 0 <= amount < 0.5:
-            raise ValueError(f"--{flag} {amount:g}: must be at least 0 and less than 0.5")
+            raise UserError(f"--{flag} {amount:g}: must be at least 0 and less than 0.5")
         if amount and name not in WITH_TARGETS:
             choices = ", ".join(WITH_TARGETS)
-            raise ValueError(
-                f"--{flag} {amount:g}: --gan_mode {name} has no targets to smooth, choose one of {choices}"
-            )
+            raise UserError(f"--{flag} {amount:g}: --gan_mode {name} has no targets to smooth, choose one of {choices}")
     objective = GAN_OBJECTIVES[name]
     if not label_smoothing and not label_smoothing_fake:
         return objective

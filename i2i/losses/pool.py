@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from i2i.errors import UserError
+
 
 class ReplayPool(nn.Module):
     """Mix new fakes with up to `size` earlier ones (Shrivastava et al. 2017, arXiv 1612.07828, section 2.3).
@@ -14,7 +16,7 @@ class ReplayPool(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         if size < 0:
-            raise ValueError(f"pool size {size} is negative: choose 0 for no pool, or 50 as CycleGAN does")
+            raise UserError(f"pool size {size} is negative: choose 0 for no pool, or 50 as CycleGAN does")
         self.size = size
         self.images: list[Tensor] = []
 

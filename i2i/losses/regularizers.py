@@ -5,12 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from i2i.errors import UserError
+
 
 def check_one_size(what: str, real: Tensor, fake: Tensor) -> None:
     """Raise ValueError where images (N, C, H, W) differ in size, which `what` cannot compare."""
     if real.shape[1:] != fake.shape[1:]:
         sizes = " and ".join(f"{images.shape[-1]}x{images.shape[-2]}" for images in (real, fake))
-        raise ValueError(f"{what} needs images of one size, not {sizes}: use --preprocess resize_and_crop")
+        raise UserError(f"{what} needs images of one size, not {sizes}: use --preprocess resize_and_crop")
 
 
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:

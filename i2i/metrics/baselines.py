@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from i2i.errors import UserError
 from i2i.metrics.image_sets import Pictures, Rows, at_size, coloured, readable
 from i2i.metrics.judging import Maps
 
@@ -77,7 +78,7 @@ class Baselines:
     def copy(self) -> Pictures:
         """The inputs."""
         if self.sets.inputs is None:
-            raise ValueError("there are no inputs")
+            raise UserError("there are no inputs")
         return self.sets.inputs
 
     @cached_property
@@ -86,7 +87,7 @@ class Baselines:
         training = self.sets.training
         source = Rows(training.targets, training.rows) if training else self.sets.real
         if source is None:
-            raise ValueError("there are no real images")
+            raise UserError("there are no real images")
         return Rows([mean_image(source, self.size)], [0] * len(self.sets.generated))
 
     @cached_property
@@ -94,7 +95,7 @@ class Baselines:
         """Of the pairs for training the target whose input is nearest."""
         training = self.sets.training
         if training is None or training.inputs is None or self.sets.inputs is None:
-            raise ValueError("there are no pairs of training")
+            raise UserError("there are no pairs of training")
         return Rows(training.targets, nearest_rows(self.sets.inputs, training.inputs, training.rows))
 
     @property
@@ -103,7 +104,7 @@ class Baselines:
         training, count = self.sets.training, len(self.sets.generated)
         rows = training.rows if training else []
         if training is None or len(rows) < count:
-            raise ValueError(f"there are only {len(rows):,} images of training")
+            raise UserError(f"there are only {len(rows):,} images of training")
         return Rows(training.targets, [rows[index * len(rows) // count] for index in range(count)])
 
     @property
@@ -131,7 +132,7 @@ def mean_image(pictures: Pictures, size: tuple[int, int]) -> Tensor:
         total = (total if len(total) == len(fitted) else coloured(total)) + fitted
         count += 1
     if not count:
-        raise ValueError("no image can be read")
+        raise UserError("no image can be read")
     return (total / count).round().to(torch.uint8)
 
 
@@ -147,7 +148,7 @@ def _thumbnails(pictures: Pictures, rows: Sequence[int]) -> tuple[list[int], Ten
     """The numbers of those that can be read, and their pixels (N, 3 * 32 * 32) uint8."""
     small = {index: coloured(at_size(image, THUMBNAIL)).flatten() for index, image in readable(pictures, rows)}
     if not small:
-        raise ValueError("no image of training can be read")
+        raise UserError("no image of training can be read")
     return list(small), torch.stack(list(small.values()))
 
 
@@ -158,7 +159,7 @@ def shuffled(count: int, seed: int) -> list[int]:
         ValueError: for a single one.
     """
     if count < 2:
-        raise ValueError("there is only one real image")
+        raise UserError("there is only one real image")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     moved = torch.empty_like(order)
     moved[order] = order.roll(1)

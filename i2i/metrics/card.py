@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from i2i.errors import UserError
 from i2i.metrics import METRICS, Metric
 from i2i.metrics.judging import Score
 
@@ -90,13 +91,13 @@ class Card:
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             if values["schema"] != SCHEMA:
-                raise ValueError(f"{path} is a card of schema {values['schema']}, this version of i2i reads {SCHEMA}")
+                raise UserError(f"{path} is a card of schema {values['schema']}, this version of i2i reads {SCHEMA}")
             card = cls.from_dict(values)
             if unknown := [figure.name for figure in card.figures if figure.name not in METRICS]:
-                raise ValueError(f"{path} has {', '.join(unknown)}, which this version of i2i does not know")
+                raise UserError(f"{path} has {', '.join(unknown)}, which this version of i2i does not know")
             return card
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path} is no metrics card, as test.py --metrics or i2i.evaluate --json write") from None
+            raise UserError(f"{path} is no metrics card, as test.py --metrics or i2i.evaluate --json write") from None
 
     def save(self, path: str | Path) -> None:
         """Write the JSON file, never seen half written."""

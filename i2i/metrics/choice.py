@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 
+from i2i.errors import UserError
 from i2i.metrics import METRICS
 from i2i.metrics.config import JudgesConfig
 from i2i.metrics.extractor import find_inception
@@ -36,12 +37,12 @@ def chosen_metrics(
     if wanted is None or "auto" in wanted:
         chosen = _default(kinds, judges, size)
         if not chosen:
-            raise ValueError(f"--metrics auto: there are no {NEEDS['features']}{why and f' ({why})'}")
+            raise UserError(f"--metrics auto: there are no {NEEDS['features']}{why and f' ({why})'}")
         return chosen
     for name in wanted:
         if METRICS[name].kind not in kinds:
             needed = NEEDS[METRICS[name].kind]
-            raise ValueError(f"--metrics {name} needs {needed}, and there is no such thing here{why and f' ({why})'}")
+            raise UserError(f"--metrics {name} needs {needed}, and there is no such thing here{why and f' ({why})'}")
     chosen = list(dict.fromkeys(wanted))
     check_paired([name for name in chosen if METRICS[name].kind == "paired"], *size, judges.lpips_net)
     return chosen

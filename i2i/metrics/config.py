@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from i2i.config import check_choice, check_range, option
+from i2i.errors import UserError
 from i2i.metrics import METRICS
 
 RESIZES = ("clean", "tf1")
@@ -42,4 +43,4 @@ class CardConfig:
         for name in self.metrics or ():
             check_choice("metrics", name, ("auto", *METRICS))
         if "auto" in (self.metrics or ()) and self.metrics != ("auto",):
-            raise ValueError(f"--metrics {' '.join(self.metrics or ())}: auto stands by itself")
+            raise UserError(f"--metrics {' '.join(self.metrics or ())}: auto stands by itself")

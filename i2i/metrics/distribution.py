@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from i2i.errors import UserError
 from i2i.metrics.extractor import Features
 
 NEIGHBOURS = 3
@@ -42,9 +43,9 @@ def check_features(names: Iterable[str], fake: Features, real: Features) -> None
     for name in names:
         for which, found in (("generated", len(fake.features)), ("real", len(real.features))):
             if found < LEAST[name]:
-                raise ValueError(f"{name} needs {LEAST[name]} images on each side at least, there are {found} {which}")
+                raise UserError(f"{name} needs {LEAST[name]} images on each side at least, there are {found} {which}")
         if name == "inception_score" and fake.probabilities is None:
-            raise ValueError("inception_score needs a network that names classes, this --inception has features only")
+            raise UserError("inception_score needs a network that names classes, this --inception has features only")
 
 
 def frechet_distance(features: Tensor, others: Tensor) -> float:

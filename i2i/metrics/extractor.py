@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.config import check_choice
+from i2i.errors import UserError
 
 SIZE = 299
 BATCH = 32
@@ -85,11 +86,11 @@ def load_extractor(file: str | Path | None, resize: str = "clean", device: torch
     except torch.OutOfMemoryError:
         raise
     except Exception:  # whatever readers of the formats, and networks for something else, may raise
-        raise ValueError(
+        raise UserError(
             f"--inception {path} is neither weights as torch-fidelity has them nor TorchScript for (N, 3, 299, 299)"
         ) from None
     if len(shape) != 2:
-        raise ValueError(f"--inception {path} gives {tuple(shape)} for one image: a network for features gives (1, D)")
+        raise UserError(f"--inception {path} gives {tuple(shape)} for one image: a network for features gives (1, D)")
     return dataclasses.replace(extractor, dimensions=shape[1])
 
 
@@ -101,7 +102,7 @@ def find_inception(file: str | Path | None) -> Path | None:
     """
     if file is not None:
         if not Path(file).is_file():
-            raise ValueError(f"--inception {file}: there is no such file")
+            raise UserError(f"--inception {file}: there is no such file")
         return Path(file)
     return next((path for path in map(_cache().joinpath, CACHED) if path.is_file()), None)
 
@@ -118,7 +119,7 @@ def _download() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=path.stem.split("-")[-1])
     except (OSError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"fid, kid, precision, recall and inception_score need a network: name it with --inception FILE, or put "
             f"{URL_INCEPTION_V3} into {path.parent} (downloading it failed: {error})"
         ) from None

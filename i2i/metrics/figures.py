@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from i2i.errors import UserError
 from i2i.metrics import protocol
 from i2i.metrics.baselines import Baselines, Sets, shuffled
 from i2i.metrics.card import Card, Figure
@@ -51,7 +52,7 @@ def _check_sizes(names: Sequence[str], generated: Survey, real: Survey) -> None:
     for name, size, true_size in zip(names, generated.sizes, real.sizes, strict=True):
         if size != true_size:
             sizes = " and ".join(f"{width}x{height}" for width, height in (size, true_size))
-            raise ValueError(f"{name} and its truth are {sizes}: bring pairs to one size, or judge by --paired no")
+            raise UserError(f"{name} and its truth are {sizes}: bring pairs to one size, or judge by --paired no")
 
 
 def figures(sets: Sets, judge: Judge, sizes: Sequence[tuple[int, int]]) -> tuple[list[Figure], dict[str, str]]:

@@ -21,6 +21,7 @@ from i2i.data.folder import list_images
 from i2i.data.listing import shown_files
 from i2i.data.reading import Reader
 from i2i.data.transforms import resized
+from i2i.errors import UserError
 from i2i.visuals.images import to_uint8
 
 # What test.py calls its pictures: the generated ones, and what belongs to them.
@@ -175,7 +176,7 @@ def find_images(folder: str | Path, role: str) -> dict[str, str]:
         ValueError: if there are none.
     """
     if not Path(folder).is_dir():
-        raise ValueError(f"{folder} is not a folder of images")
+        raise UserError(f"{folder} is not a folder of images")
     stems = _by_stem(folder)
     labels = _labels(stems)
     if not labels and stems:
@@ -184,7 +185,7 @@ def find_images(folder: str | Path, role: str) -> dict[str, str]:
     found = {stem.removesuffix(f"_{label}"): path for stem, path in stems.items() if stem.endswith(f"_{label}")}
     if not found:
         there = f"{', '.join(sorted(labels))}, and nothing {role}" if labels else "none"
-        raise ValueError(f"{folder}: images are expected, there are {there}")
+        raise UserError(f"{folder}: images are expected, there are {there}")
     return found
 
 
@@ -221,9 +222,9 @@ def partners(files: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
         ValueError: if any has no partner; lists them.
     """
     if lone := [path for name, path in files.items() if name not in others]:
-        raise ValueError(_without_partner(lone, others))
+        raise UserError(_without_partner(lone, others))
     if lone := [path for name, path in others.items() if name not in files]:
-        raise ValueError(_without_partner(lone, files))
+        raise UserError(_without_partner(lone, files))
     return list(files)
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from i2i.data.batch import normalise
 from i2i.data.reading import Reader
+from i2i.errors import UserError
 from i2i.metrics import METRICS
 from i2i.metrics.bootstrap import Interval, feature_intervals, mean_interval
 from i2i.metrics.config import JudgesConfig
@@ -67,7 +68,7 @@ class Judge:
         if self.of_kind("features"):
             self.extractor = load_extractor(judges.inception, judges.inception_resize, self.device)
             if "inception_score" in metrics and not self.extractor.has_classes:
-                raise ValueError(
+                raise UserError(
                     f"inception_score needs classes, which {self.extractor.name} does not give: leave it out, or name "
                     "a file with them by --inception"
                 )
@@ -81,7 +82,7 @@ class Judge:
         for name in self.of_kind("features"):
             for which, count in (("generated", fakes), ("real", reals)):
                 if count < LEAST[name]:
-                    raise ValueError(f"--metrics {name} needs {LEAST[name]} {which} images at least, there are {count}")
+                    raise UserError(f"--metrics {name} needs {LEAST[name]} {which} images at least, there are {count}")
 
     def of_kind(self, kind: str) -> list[str]:
         """Those of the metrics that are of this kind, see `METRICS`."""

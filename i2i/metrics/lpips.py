@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.config import check_choice
+from i2i.errors import UserError
 from i2i.metrics.config import LPIPS_NETS
 
 
@@ -74,7 +75,7 @@ def find_lpips(net: str = "alex", weights: str | Path | None = None) -> Path | N
     """
     check_choice("lpips_net", net, LPIPS_NETS)
     if weights is not None and not Path(weights).is_file():
-        raise ValueError(f"--lpips_weights {weights}: there is no such file")
+        raise UserError(f"--lpips_weights {weights}: there is no such file")
     file = _cached(net) if weights is None else Path(weights)
     return file if file.is_file() else None
 
@@ -83,7 +84,7 @@ def check_lpips_size(net: str, width: int, height: int) -> None:
     """Raise ValueError for images that are too small for `net`."""
     smallest = BACKBONES[net].smallest
     if min(width, height) < smallest:
-        raise ValueError(
+        raise UserError(
             f"lpips by {net} needs images of at least {smallest}x{smallest}, got {width}x{height}: leave it out for "
             "these, or use larger ones"
         )
@@ -104,7 +105,7 @@ def _fetch(net: str) -> Path:
     try:
         torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:  # no network, and a file with another hash
-        raise ValueError(
+        raise UserError(
             f"lpips needs the weights of {BACKBONES[net].model}, which could not be fetched ({error}): put {url} into "
             f"{file.parent}, or name a file by --lpips_weights"
         ) from error
@@ -122,7 +123,7 @@ def _load_network(net: str, file: Path) -> nn.Module:
         own = {name: weights[f"features.{name.partition('.')[2]}"] for name in network.net.state_dict()}
         network.net.load_state_dict(own)
     except Exception as error:  # there is hardly a type that a damaged file does not raise
-        raise ValueError(
+        raise UserError(
             f"{file} does not hold the features of torchvision's {BACKBONES[net].model} ({type(error).__name__}): name "
             "another file by --lpips_weights, or another network by --lpips_net"
         ) from error
@@ -132,5 +133,5 @@ def _load_network(net: str, file: Path) -> nn.Module:
 def _rgb(images: Tensor) -> Tensor:
     channels = images.shape[1]
     if channels not in (1, 3):
-        raise ValueError(f"lpips compares grey or RGB images, got {channels} channels: leave it out for these")
+        raise UserError(f"lpips compares grey or RGB images, got {channels} channels: leave it out for these")
     return images.float().expand(-1, 3, -1, -1)

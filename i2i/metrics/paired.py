@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from i2i.errors import UserError
 from i2i.metrics.lpips import LPIPS, check_lpips_size
 
 SSIM_SMALLEST = 6  # its window of 11 pixels reaches 5 over the border, which is continued by reflection
@@ -29,9 +30,9 @@ def paired_values(names: Iterable[str], fake: Tensor, real: Tensor, lpips: LPIPS
     """
     names = tuple(names)
     if fake.shape != real.shape:
-        raise ValueError(f"paired metrics compare images of one size, not {_shape(fake)} with {_shape(real)}")
+        raise UserError(f"paired metrics compare images of one size, not {_shape(fake)} with {_shape(real)}")
     if "lpips" in names and lpips is None:
-        raise ValueError("lpips needs its network: give lpips=load_lpips()")
+        raise UserError("lpips needs its network: give lpips=load_lpips()")
     check_paired(names, fake.shape[-1], fake.shape[-2], lpips.net if lpips else "alex")
     with torch.no_grad(), _full_precision(fake.device):
         unit_fake, unit_real = ((images.float() + 1) / 2 for images in (fake, real))
@@ -47,7 +48,7 @@ def check_paired(names: Iterable[str], width: int, height: int, lpips_net: str =
     for name, smallest in (("ssim", SSIM_SMALLEST), ("ms_ssim", MS_SSIM_SMALLEST)):
         if name in names and min(width, height) < smallest:
             instead = "ssim" if name == "ms_ssim" else "l1 or psnr"
-            raise ValueError(
+            raise UserError(
                 f"{name} needs images of at least {smallest}x{smallest}, got {width}x{height}: use {instead} for these"
             )
     if "lpips" in names:

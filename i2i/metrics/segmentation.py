@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from i2i.errors import UserError
 from i2i.metrics.lpips import file_digest
 
 IGNORED = 255  # class index of pixels that do not count
@@ -36,14 +37,14 @@ class Segmentation:
                 warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
                 self.network = torch.jit.load(str(file), map_location=device).eval()
         except RuntimeError as error:
-            raise ValueError(f"--segmentation {file} is no TorchScript file: save it by torch.jit.save") from error
+            raise UserError(f"--segmentation {file} is no TorchScript file: save it by torch.jit.save") from error
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         logits = self.network(images.to(self.device))
         if not isinstance(logits, Tensor) or logits.ndim != 4:
             found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-            raise ValueError(f"--segmentation {self.name} gives {found}: it should give class logits (N, K, h, w)")
+            raise UserError(f"--segmentation {self.name} gives {found}: it should give class logits (N, K, h, w)")
         self.num_classes = logits.shape[1]
         return F.interpolate(logits, images.shape[-2:], mode="bilinear").argmax(dim=1).cpu()
 
@@ -55,7 +56,7 @@ def load_segmentation(file: str | Path, device: str | torch.device = "cpu") -> S
         ValueError: if there is no such file, or it is no TorchScript.
     """
     if not Path(file).is_file():
-        raise ValueError(f"--segmentation {file}: there is no such file")
+        raise UserError(f"--segmentation {file}: there is no such file")
     return Segmentation(Path(file), device)
 
 
@@ -72,11 +73,11 @@ def label_confusion(predicted: Tensor, truth: Tensor, num_classes: int) -> Tenso
 
     if predicted.shape != truth.shape:
         sizes = " and ".join(f"{maps.shape[-1]}x{maps.shape[-2]}" for maps in (predicted, truth))
-        raise ValueError(f"label maps of {sizes} cannot be compared: bring the true ones to the photos' size")
+        raise UserError(f"label maps of {sizes} cannot be compared: bring the true ones to the photos' size")
     for which, maps in (("true", truth), ("generated", predicted)):
         highest = int(torch.where(maps == IGNORED, 0, maps).max())
         if highest >= num_classes:
-            raise ValueError(
+            raise UserError(
                 f"a {which} label map holds class {highest}, but there are {num_classes}, from 0 on: renumber the "
                 f"maps, with {IGNORED} for what should not count"
             )

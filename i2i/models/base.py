@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from i2i.config import check_choice, check_range, option
 from i2i.data.batch import Batch, DataSpec
+from i2i.errors import UserError
 from i2i.losses import Distance
 from i2i.models.game import AdversarialConfig
 from i2i.networks import (
@@ -209,4 +210,4 @@ class GanModel(nn.Module):
             differing = {name: values for name, values in spec.items() if values[0] != values[1]}
             reason = str(error).split("\n")[-1].strip()[:200]
         shown = ", ".join(f"--{name} is {now}, there it is {then}" for name, (now, then) in differing.items())
-        raise ValueError(f"the checkpoint is of another architecture: {shown or reason}")
+        raise UserError(f"the checkpoint is of another architecture: {shown or reason}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from i2i.data.batch import Batch, DataSpec
+from i2i.errors import UserError
 from i2i.models.base import GanModel, Phase, Player
 from i2i.models.class_config import ClassConfig
 from i2i.models.game import Game, named
@@ -35,9 +36,9 @@ class CGAN(GanModel):
         super().__init__(config, spec)
         width, height = spec.image_size
         if width != height:
-            raise ValueError(f"--crop_size {width} {height}: class-conditional networks make square images")
+            raise UserError(f"--crop_size {width} {height}: class-conditional networks make square images")
         if not (spec.classes or config.unconditional):
-            raise ValueError("a class-conditional model needs labelled images: use --dataset_mode classes")
+            raise UserError("a class-conditional model needs labelled images: use --dataset_mode classes")
         self.num_classes = 0 if config.unconditional else len(spec.classes)
         self.generator, self.discriminator = config.build_networks(self.num_classes, width, spec.out_channels)
         weight = 1.0 if config.lambda_class is None else config.lambda_class
@@ -110,7 +111,7 @@ class CGAN(GanModel):
     ) -> Tensor:
         """One image for every label of `batch`; that of row i is named by its label and the seed `seed + i`."""
         if target != "b":
-            raise ValueError("cgan makes images from labels; it does not translate images")
+            raise UserError("cgan makes images from labels; it does not translate images")
         labels = batch.labels()
         return self.images(self.latents(range(seed, seed + len(labels)), labels, truncation), labels)
 

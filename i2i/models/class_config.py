@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from i2i.config import check_choice, check_range, option, with_default
+from i2i.errors import UserError
 from i2i.losses import GAN_OBJECTIVES
 from i2i.models.game import AdversarialConfig
 from i2i.networks import (
@@ -86,14 +87,14 @@ class ClassConfig(AdversarialConfig):
 
     def _check_combinations(self) -> None:
         if self.lambda_class is not None and self.lambda_class <= 0:
-            raise ValueError(f"--lambda_class {self.lambda_class:g}: must be more than 0")
+            raise UserError(f"--lambda_class {self.lambda_class:g}: must be more than 0")
         # 1 is what every network was once saved with.
         if self.lambda_class not in (None, 1) and self.conditioning_D != "acgan":
-            raise ValueError(f"--lambda_class {self.lambda_class:g}: only --conditioning_D acgan has a classifier")
+            raise UserError(f"--lambda_class {self.lambda_class:g}: only --conditioning_D acgan has a classifier")
         if self.generator == "stylegan" and self.spectral_norm == "both":
-            raise ValueError("--spectral_norm both: a stylegan generator normalises its weights itself, use D")
+            raise UserError("--spectral_norm both: a stylegan generator normalises its weights itself, use D")
         if self.chosen_discriminator == "stylegan" and GAN_OBJECTIVES[self.gan_mode].weight_clip is not None:
-            raise ValueError(
+            raise UserError(
                 f"--gan_mode {self.gan_mode} clips weights, which a stylegan discriminator scales where it uses them: "
                 "use --gan_mode hinge or wgangp"
             )

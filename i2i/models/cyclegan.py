@@ -11,6 +11,7 @@ from torch import Tensor
 
 from i2i.config import check_range, option
 from i2i.data.batch import Batch, DataSpec
+from i2i.errors import UserError
 from i2i.losses import Distance, ReplayPool, parse_formula
 from i2i.models.base import GanModel, Phase, Player, TranslationConfig
 from i2i.models.game import Game, named
@@ -61,7 +62,7 @@ class CycleGAN(GanModel):
     def __init__(self, config: Config, spec: DataSpec) -> None:
         super().__init__(config, spec)
         if config.lambda_identity and spec.in_channels != spec.out_channels:
-            raise ValueError(
+            raise UserError(
                 f"the identity loss gives images of {spec.out_channels} channels to a generator that takes "
                 f"{spec.in_channels}: use --lambda_identity 0, or equal --in_channels and --out_channels"
             )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.config import check_choice, check_range, option
+from i2i.errors import UserError
 from i2i.losses import (
     GAN_OBJECTIVES,
     Objective,
@@ -80,9 +81,9 @@ class AdversarialConfig:
         objective = build_objective(self.gan_mode, self.label_smoothing, self.label_smoothing_fake)
         if self.ada is not None and self.gan_mode not in WITH_BOUNDARY:
             choices = ", ".join(WITH_BOUNDARY)
-            raise ValueError(f"--ada {self.ada:g}: the sign of --gan_mode {self.gan_mode} says nothing, use {choices}")
+            raise UserError(f"--ada {self.ada:g}: the sign of --gan_mode {self.gan_mode} says nothing, use {choices}")
         if objective.weight_clip is not None and self.spectral_norm != "none":
-            raise ValueError(
+            raise UserError(
                 f"--gan_mode {self.gan_mode} clips weights, which --spectral_norm {self.spectral_norm} scales anew: "
                 "use --gan_mode hinge or wgangp"
             )

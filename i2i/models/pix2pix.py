@@ -10,6 +10,7 @@ from torch import Tensor
 
 from i2i.config import option, with_default
 from i2i.data.batch import Batch, DataSpec
+from i2i.errors import UserError
 from i2i.losses import Distance, parse_formula
 from i2i.models.base import GanModel, Phase, Player, TranslationConfig
 from i2i.models.game import Game, named
@@ -81,7 +82,7 @@ class Pix2Pix(GanModel):
 
     def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
         if target != "b":
-            raise ValueError("pix2pix translates in the direction that it was trained in; train another for the other")
+            raise UserError("pix2pix translates in the direction that it was trained in; train another for the other")
         return generate(self.generator, batch.image("a"), batch.paths_a, seed, running_statistics)
 
     def visuals(self, batch: Batch, *, seed: int = 0, running_statistics: bool = False) -> dict[str, Tensor]:

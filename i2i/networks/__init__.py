@@ -7,6 +7,8 @@ from typing import Any, Literal, overload
 
 from torch import nn
 
+from i2i.errors import UserError
+
 from .biggan import BigGANDiscriminator, BigGANGenerator
 from .blocks import INITIALIZATIONS, NORMS, UPSAMPLINGS, Judged, choose, initialize
 from .class_conditional import (
@@ -94,7 +96,7 @@ def build_generator(
         if value is None:
             continue
         if name != _DEPTHS[depth]:
-            raise ValueError(f"generator {name!r} takes no {depth}, got {value}: choose {_DEPTHS[depth]!r} to set it")
+            raise UserError(f"generator {name!r} takes no {depth}, got {value}: choose {_DEPTHS[depth]!r} to set it")
         keywords[depth] = value
     return build(**keywords)
 
@@ -114,5 +116,5 @@ def build_class_network(kind: str, name: str, **keywords: Any) -> ClassGenerator
     for keyword, value in given.items():
         takers = [taker for taker in registry if keyword in inspect.signature(registry[taker]).parameters]
         if name not in takers:
-            raise ValueError(f"{kind} {name!r} takes no {keyword}, got {value!r}: {', '.join(takers) or 'none'} would")
+            raise UserError(f"{kind} {name!r} takes no {keyword}, got {value!r}: {', '.join(takers) or 'none'} would")
     return build(**given)

@@ -12,6 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from i2i.errors import UserError
+
 from .attention import SelfAttention
 from .class_conditional import ClassEmbedding, ClassGenerator, ConditionalBatchNorm, base_and_doublings, cropped
 from .residual import GeneratorBlock, image_head, level_widths
@@ -32,7 +34,7 @@ def noise_chunks(noise_dim: int, blocks: int) -> list[int]:
     """
     chunk = noise_dim // (blocks + 1)
     if chunk == 0:
-        raise ValueError(f"--noise_dim {noise_dim}: biggan cuts it in {blocks + 1} parts; choose {blocks + 1} or more")
+        raise UserError(f"--noise_dim {noise_dim}: biggan cuts it in {blocks + 1} parts; choose {blocks + 1} or more")
     return [noise_dim - blocks * chunk, *[chunk] * blocks]
 
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from i2i.errors import UserError
+
 from .kernels import reflect_pad
 from .layers import Conv2d, ConvTranspose2d, InstanceNorm2d, ReflectionPad
 
@@ -29,7 +31,7 @@ class Judged(NamedTuple):
 def choose(kind: str, name: str, choices: Mapping[str, T]) -> T:
     """Look `name` up in `choices`; raises ValueError naming both where it is not there."""
     if name not in choices:
-        raise ValueError(f"unknown {kind} {name!r}: choose one of {', '.join(choices)}")
+        raise UserError(f"unknown {kind} {name!r}: choose one of {', '.join(choices)}")
     return choices[name]
 
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from i2i.errors import UserError
+
 from .blocks import Judged, choose
 from .minibatch import MINIBATCH
 
@@ -23,7 +25,7 @@ def base_and_doublings(image_size: int) -> tuple[int, int]:
     Raises ValueError for sizes under 8.
     """
     if image_size < 8:
-        raise ValueError(f"convolutional networks make squares of 8 pixels and more, not {image_size}: choose mlp")
+        raise UserError(f"convolutional networks make squares of 8 pixels and more, not {image_size}: choose mlp")
     doublings = int(math.log2(image_size / 4))
     base = -(-image_size // 2**doublings)
     return (4, doublings + 1) if base == 8 else (base, doublings)
@@ -126,12 +128,12 @@ class ClassGenerator(nn.Module):
         super().__init__()
         if conditioning not in self.conditionings:
             choices = ", ".join(self.conditionings)
-            raise ValueError(f"--conditioning {conditioning}: this generator's are {choices}")
+            raise UserError(f"--conditioning {conditioning}: this generator's are {choices}")
         self.num_classes, self.image_size, self.channels = num_classes, image_size, channels
         self.noise_dim = noise_dim
         self.conditioning = conditioning if num_classes else "none"
         if self.conditioning == "cbn" and norm != "batch":
-            raise ValueError(f"--conditioning cbn does not go with --norm {norm}: use --norm batch, or concat")
+            raise UserError(f"--conditioning cbn does not go with --norm {norm}: use --norm batch, or concat")
         self.class_embedding = ClassEmbedding(num_classes) if self.conditioning == "embedding" else nn.Identity()
         self.stem_dim = noise_dim + {"concat": num_classes, "embedding": EMBEDDING_DIM}.get(self.conditioning, 0)
 
@@ -185,7 +187,7 @@ class ClassDiscriminator(nn.Module):
         super().__init__()
         if conditioning not in DISCRIMINATOR_CONDITIONINGS:
             choices = ", ".join(DISCRIMINATOR_CONDITIONINGS)
-            raise ValueError(f"--conditioning_D {conditioning}: choose one of {choices}")
+            raise UserError(f"--conditioning_D {conditioning}: choose one of {choices}")
         choose("minibatch layer", minibatch, MINIBATCH)
         self.num_classes, self.image_size = num_classes, image_size
         self.conditioning = conditioning if num_classes else "none"

@@ -4,6 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from i2i.errors import UserError
+
 from .blocks import Judged, conv_block, norm_layer
 from .layers import Conv2d
 
@@ -18,7 +20,7 @@ class PatchGAN(nn.Module):
     def __init__(self, in_channels: int, filters: int = 64, n_layers: int = 3, norm: str = "instance") -> None:
         super().__init__()
         if n_layers < 1:
-            raise ValueError(f"n_layers {n_layers} is too small: choose 1 or more, or the discriminator 'pixel'")
+            raise UserError(f"n_layers {n_layers} is too small: choose 1 or more, or the discriminator 'pixel'")
         self.minimum_size = 3 * 2**n_layers
         widths = [in_channels, *(filters * min(2**layer, 8) for layer in range(n_layers + 1))]
         self.layers = nn.ModuleList(
@@ -34,7 +36,7 @@ class PatchGAN(nn.Module):
     def forward(self, image: Tensor, features: bool = False) -> Tensor | Judged:
         height, width = image.shape[-2:]
         if min(height, width) < self.minimum_size:
-            raise ValueError(
+            raise UserError(
                 f"a discriminator of {len(self.layers) - 1} layers needs images of at least "
                 f"{self.minimum_size}x{self.minimum_size}, got {width}x{height}: use larger crops or fewer n_layers"
             )
@@ -44,7 +46,7 @@ class PatchGAN(nn.Module):
 def basic_discriminator(in_channels: int, filters: int = 64, n_layers: int = 3, norm: str = "instance") -> PatchGAN:
     """Build the 70x70 PatchGAN; raises ValueError for any other number of layers than 3."""
     if n_layers != 3:
-        raise ValueError(f"discriminator 'basic' has 3 layers, not {n_layers}: choose 'n_layers' to set their number")
+        raise UserError(f"discriminator 'basic' has 3 layers, not {n_layers}: choose 'n_layers' to set their number")
     return PatchGAN(in_channels, filters, n_layers, norm)
 
 
@@ -60,7 +62,7 @@ class PixelDiscriminator(nn.Module):
     def __init__(self, in_channels: int, filters: int = 64, n_layers: int = 3, norm: str = "instance") -> None:
         super().__init__()
         if n_layers != 3:
-            raise ValueError(
+            raise UserError(
                 f"discriminator 'pixel' has no n_layers, got {n_layers}: choose 'n_layers' to set their number"
             )
         bias = norm != "batch"

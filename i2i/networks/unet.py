@@ -5,6 +5,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from i2i.errors import UserError
+
 from .blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
 from .layers import Conv2d
 
@@ -30,7 +32,7 @@ class UNetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         if num_downs < 2:
-            raise ValueError(f"num_downs {num_downs} is too small for a U-Net: choose 2 or more")
+            raise UserError(f"num_downs {num_downs} is too small for a U-Net: choose 2 or more")
         self.multiple = 2**num_downs
         bias = norm != "batch"
         widths = [filters * min(2**level, 8) for level in range(num_downs)]

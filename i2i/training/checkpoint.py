@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from i2i.errors import UserError
+
 FORMAT = 1
 
 
@@ -72,14 +74,14 @@ def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
             raise
         if "unsupported global" in str(error).lower():
             message = f"{path} is refused: it holds more than tensors and values, and could run code"
-            raise ValueError(message) from None
-        raise ValueError(_damaged(path)) from None
+            raise UserError(message) from None
+        raise UserError(_damaged(path)) from None
     if not isinstance(state, dict) or "format" not in state:
-        raise ValueError(f"{path} is no checkpoint of i2i; bare weights are read with --reference_weights")
+        raise UserError(f"{path} is no checkpoint of i2i; bare weights are read with --reference_weights")
     if state["format"] != FORMAT:
-        raise ValueError(f"{path} has format {state['format']}, this version of i2i reads {FORMAT}; update i2i")
+        raise UserError(f"{path} has format {state['format']}, this version of i2i reads {FORMAT}; update i2i")
     if not {"options", "spec", "model", "ema", "step"} <= state.keys():
-        raise ValueError(_damaged(path))
+        raise UserError(_damaged(path))
     return state
 
 

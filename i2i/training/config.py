@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from i2i.config import check_choice, check_range, option
+from i2i.errors import UserError
 from i2i.training.schedules import POLICIES
 
 FUSED = ("auto", "on", "off")
@@ -64,9 +65,9 @@ class TrainConfig:
             check_range(name, getattr(self, name), 0, 0.999999)
         check_range("clip_grad", self.clip_grad, 1e-12)
         if self.epochs < 1:
-            raise ValueError("--n_epochs 0 --n_epochs_decay 0: there is nothing to train")
+            raise UserError("--n_epochs 0 --n_epochs_decay 0: there is nothing to train")
         if self.continue_train and self.overwrite:
-            raise ValueError("--continue_train goes on with a run and --overwrite deletes it; give one of them")
+            raise UserError("--continue_train goes on with a run and --overwrite deletes it; give one of them")
 
     def learning_rate(self, player: str, epoch: int) -> float:
         """The learning rate of a player after so many finished epochs; `lr_D` is that of the player "discriminator"."""

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from i2i.errors import UserError
 from i2i.training.history import LossHistory
 from i2i.training.optimizer import Optimizers
 
@@ -33,7 +34,7 @@ class Plateau:
         if self.by_validation:
             return
         if self.watched not in losses:
-            raise ValueError(f"--plateau_loss {self.watched}: no such loss; choose from {', '.join(losses)}")
+            raise UserError(f"--plateau_loss {self.watched}: no such loss; choose from {', '.join(losses)}")
         self.history.add(step, {self.watched: losses[self.watched]})
 
     def end_epoch(self) -> None:

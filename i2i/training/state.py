@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from i2i.errors import UserError
 from i2i.random_state import random_states, restore_random_states
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
     """
     classes, now = tuple(saved["spec"]["classes"]), trainer.model.spec.classes
     if classes != now:
-        raise ValueError(f"the checkpoint knows the classes {', '.join(classes)}, the data has {', '.join(now)}")
+        raise UserError(f"the checkpoint knows the classes {', '.join(classes)}, the data has {', '.join(now)}")
     restore_networks(trainer, saved)
     trainer.rollbacks = saved.get("rollbacks", 0)
     if trainer.skipping is not None and saved.get("skipped"):

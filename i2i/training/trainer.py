@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from i2i.acceleration import Choices, accelerate, autocast, mark_step
 from i2i.acceleration.checkpointing import checkpoint_activations
-from i2i.data import Batch, BatchStream, ImageError
+from i2i.data import Batch, BatchStream
+from i2i.errors import UserError
 from i2i.models.base import GanModel, Phase
 from i2i.training import state
 from i2i.training.config import TrainConfig
@@ -198,7 +199,7 @@ class Trainer:
         before = self.images
         try:
             self.train_step()
-        except (ImageError, OSError):
+        except (UserError, OSError):
             if self.images == before:  # the step has not begun: what came before it is worth keeping
                 self.save()
             raise

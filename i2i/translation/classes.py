@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from i2i.acceleration import Work
+from i2i.errors import UserError
 from i2i.models.cgan import CGAN
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
@@ -37,7 +38,7 @@ def chosen_classes(labels: Sequence[str] | None, classes: Sequence[str]) -> list
     if labels is None:
         return list(range(len(classes)))
     if classes is UNCONDITIONAL:
-        raise ValueError("--labels: this run is unconditional")
+        raise UserError("--labels: this run is unconditional")
     chosen: list[int] = []
     for word in labels:
         for part in [word] if word in classes else word.split(","):
@@ -45,7 +46,7 @@ def chosen_classes(labels: Sequence[str] | None, classes: Sequence[str]) -> list
             unknown = [name for name in names if name not in classes]
             if unknown:
                 known = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-                raise ValueError(f"--labels {part}: {unknown[0]!r} is none of the classes {known}")
+                raise UserError(f"--labels {part}: {unknown[0]!r} is none of the classes {known}")
             chosen += [classes.index(name) for name in names]
     return list(dict.fromkeys(chosen))
 

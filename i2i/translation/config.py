@@ -7,6 +7,7 @@ import re
 
 from i2i.config import check_choice, check_range, option
 from i2i.data.writing import Encoding
+from i2i.errors import UserError
 
 PICTURES = ("fake", "real_fake", "all")
 FORMATS = ("png", "jpg")
@@ -53,7 +54,7 @@ class TestConfig:
         check_range("processes", self.processes, 1)
         number, parts = self._part
         if not 1 <= number <= parts:
-            raise ValueError(f"--part {self.part}: give the part's number and how many there are, from 1/4 to 4/4")
+            raise UserError(f"--part {self.part}: give the part's number and how many there are, from 1/4 to 4/4")
 
     @property
     def _part(self) -> tuple[int, int]:

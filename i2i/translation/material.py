@@ -10,6 +10,7 @@ from i2i.config import from_values
 from i2i.data import DataConfig, ImageDataset, build_dataset
 from i2i.data.classes import ClassDataset
 from i2i.data.inputs import input_dataset
+from i2i.errors import UserError
 from i2i.metrics.baselines import Training
 from i2i.metrics.image_sets import Pictures, Samples, readable
 from i2i.translation.classes import UNCONDITIONAL, chosen_classes, class_names
@@ -46,7 +47,7 @@ def of_translation(dataset: ImageDataset, data: DataConfig, trained_on: Mapping[
         try:
             found = _other_domain(config)
             if found.root.resolve() == dataset.root.resolve():
-                raise ValueError(f"{dataset.root} holds the inputs alone")
+                raise UserError(f"{dataset.root} holds the inputs alone")
             targets = Samples(found, "a", _usable(found, "a"))
         except ValueError as error:
             missing = str(error)
@@ -88,7 +89,7 @@ def _other_domain(inputs: DataConfig) -> ImageDataset:
     direction = "BtoA" if inputs.direction == "AtoB" else "AtoB"
     config = dataclasses.replace(inputs.swapped(), direction=direction, dataset_mode="unaligned")
     if not config.input_root:
-        raise ValueError("--dataroot is missing, with the images of the other domain")
+        raise UserError("--dataroot is missing, with the images of the other domain")
     return input_dataset(config)
 
 

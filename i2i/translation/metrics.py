@@ -9,6 +9,7 @@ from typing import Any
 from i2i.data import ImageDataset, Key, Sample
 from i2i.data.folder import common_stem
 from i2i.environment import environment
+from i2i.errors import UserError
 from i2i.metrics.baselines import Sets
 from i2i.metrics.choice import chosen_metrics
 from i2i.metrics.comparison import card_text
@@ -73,7 +74,7 @@ class Assessment:
         names = [name for name in self.names if labels.target in written[name]]  # without those that were skipped
         if lacking := [(name, label) for name in names for label in needed if label not in written[name]]:
             name, label = lacking[0]
-            raise ValueError(f"{place}: {name} has no {label}; translate it without --skip_existing")
+            raise UserError(f"{place}: {name} has no {label}; translate it without --skip_existing")
         return names, {label: Files([str(folder / written[name][label]) for name in names]) for label in needed}
 
     def _sets(self, folder: Path) -> Sets:

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, cast
 
+from i2i.errors import UserError
+
 
 class Row(NamedTuple):
     """An image by its number and name: the paths of its pictures by label, or why it was left out.
@@ -60,7 +62,7 @@ def _received(arrived: Sequence[Any], busy: list[Connection]) -> Iterator[Row]:
         try:
             message = helper.recv()
         except EOFError:
-            raise OSError(
+            raise UserError(
                 "a process that translates has died, most likely for want of memory; use a smaller --processes"
             ) from None
         if isinstance(message, Exception):

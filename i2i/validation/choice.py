@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from i2i.data import ImageDataset
 from i2i.data.domain import Domain
+from i2i.errors import UserError
 from i2i.metrics import METRICS
 from i2i.metrics.config import JudgesConfig
 from i2i.metrics.distribution import LEAST
@@ -91,16 +92,16 @@ def _check_size(name: str, judges: JudgesConfig, data: ImageDataset) -> None:
 def _check(name: str, judges: JudgesConfig, data: ImageDataset, targets: Sequence[str], images: int) -> None:
     kind, asked = METRICS[name].kind, f"--val_metrics {name}"
     if kind == "cycle" and "a" not in targets:
-        raise ValueError(f"{asked} goes there and back, and this --model has no way back")
+        raise UserError(f"{asked} goes there and back, and this --model has no way back")
     if kind == "features" and images < LEAST[name]:
-        raise ValueError(f"{asked}: it takes {LEAST[name]} images at least, there are {images} to validate on")
+        raise UserError(f"{asked}: it takes {LEAST[name]} images at least, there are {images} to validate on")
     if kind in ("paired", "labels") and not has_pairs(data):
         mode = data.config.dataset_mode
-        raise ValueError(f"{asked} compares with a truth, which --dataset_mode {mode} does not give")
+        raise UserError(f"{asked} compares with a truth, which --dataset_mode {mode} does not give")
     if kind == "paired":
         _check_size(name, judges, data)
     if kind == "labels" and not (data.domains[1][0].is_labels or (judges.segmentation and _takes_labels(data))):
-        raise ValueError(
+        raise UserError(
             f"{asked} compares label maps: the output of --out_classes, or what a --segmentation network reads off "
             "photos that are made from the input of --in_classes"
         )

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from i2i.config import check_choice, check_range, option
+from i2i.errors import UserError
 from i2i.metrics import METRICS
 
 TRAINED_ON = 50  # images between two validations for each that is translated: the cost is about a percent
@@ -44,13 +45,13 @@ class ValidationConfig:
             if self.val_metrics is not None:
                 check_choice("best_metric", self.best_metric, self.val_metrics)
         if self.val_fraction and self.val_phase is not None:
-            raise ValueError(
+            raise UserError(
                 f"--val_phase {self.val_phase} and --val_fraction {self.val_fraction:g} both say what to validate on; "
                 "give one of them"
             )
         if self.val_freq == 0 and (self.patience is not None or self.best_metric is not None):
             name = "patience" if self.patience is not None else "best_metric"
-            raise ValueError(f"--val_freq 0 validates nothing, --{name} goes by validations; leave one of them out")
+            raise UserError(f"--val_freq 0 validates nothing, --{name} goes by validations; leave one of them out")
 
     def frequency(self, validated: int, epoch: int) -> int | None:
         """Images between validations that translate `validated` images, where an epoch has `epoch`; None for none."""

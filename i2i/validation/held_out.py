@@ -7,6 +7,7 @@ import logging
 from i2i.data import DataConfig, ImageDataset, build_dataset
 from i2i.data.classes import ClassDataset
 from i2i.data.split import split
+from i2i.errors import UserError
 from i2i.validation.config import ValidationConfig
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def validation_data(
     try:
         held_out = _phase(dataset, PHASE)
         if isinstance(held_out, ClassDataset) and held_out.images is not None:
-            raise ValueError("the files of MNIST have images to train and to test with")
+            raise UserError("the files of MNIST have images to train and to test with")
     except ValueError as error:
         log.info("no part val to validate on, and so no best checkpoint; --val_fraction 0.1 holds a tenth out")
         log.debug("%s", error)
@@ -50,9 +51,9 @@ def _phase(training: ImageDataset, phase: str) -> ImageDataset:
     for name, files in found.columns.files.items():
         # A layout without phases gives all its images for any.
         if set(files) <= set(training.columns.files.get(name, ())):
-            raise ValueError(f"--val_phase {phase}: its images are those that are trained on")
+            raise UserError(f"--val_phase {phase}: its images are those that are trained on")
     if found.classes != training.classes:
-        raise ValueError(
+        raise UserError(
             f"--val_phase {phase}: its classes are {', '.join(found.classes)}, those of training "
             f"{', '.join(training.classes)}"
         )

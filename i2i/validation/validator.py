@@ -11,6 +11,7 @@ from torch import Tensor
 
 from i2i.data import ImageDataset
 from i2i.data.batch import normalise
+from i2i.errors import UserError
 from i2i.metrics import METRICS
 from i2i.metrics.config import JudgesConfig
 from i2i.metrics.extractor import Features
@@ -155,7 +156,7 @@ def build_validator(
     best = choose_best(config, metrics)
     if best is None:
         if config.patience is not None:
-            raise ValueError(f"--patience {config.patience} goes by a --best_metric: --inception FILE makes it kid")
+            raise UserError(f"--patience {config.patience} goes by a --best_metric: --inception FILE makes it kid")
         nothing = "no best checkpoint" if metrics else "no validation"
         log.info("%s: no metric here says how good images are; --inception FILE adds kid", nothing)
     if not metrics:
@@ -167,4 +168,4 @@ def build_validator(
 def _check_unused(config: ValidationConfig) -> None:
     for name in ("patience", "best_metric", "val_metrics", "val_freq"):
         if getattr(config, name) is not None and config.val_freq != 0:
-            raise ValueError(f"--{name}: there are no images to validate on; --val_fraction 0.1 holds a tenth out")
+            raise UserError(f"--{name}: there are no images to validate on; --val_fraction 0.1 holds a tenth out")

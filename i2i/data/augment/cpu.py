@@ -12,6 +12,7 @@ import numpy as np
 
 from i2i.data.augment import COLORING, GEOMETRIC, blur_size, colored_channels, is_neutral, matrix, parameter
 from i2i.data.domain import FULL_RANGE, Domain
+from i2i.errors import UserError
 
 
 def augment(pixels: np.ndarray, parameters: np.ndarray, domain: Domain) -> np.ndarray:
@@ -88,7 +89,7 @@ class UserPipeline:
         try:
             loaded: Any = albumentations.load(path, data_format="yaml")
         except Exception as error:  # there is hardly a type that it does not raise on a file that is something else
-            raise ValueError(
+            raise UserError(
                 f"--augment_file {path} cannot be used: {_reason(error)}; it has to be what "
                 'albumentations.save(pipeline, path, data_format="yaml") writes'
             ) from None
@@ -110,14 +111,14 @@ class UserPipeline:
         try:
             changed = self.pipeline(**given)
         except Exception as error:  # every transform has its own
-            raise ValueError(f"--augment_file {self.path} fails on the images: {_reason(error)}") from None
+            raise UserError(f"--augment_file {self.path} fails on the images: {_reason(error)}") from None
         return self._checked([changed[name] for name in names], images)
 
     def _checked(self, changed: Sequence[Any], images: Sequence[np.ndarray]) -> list[np.ndarray]:
         for new, old in zip(changed, images, strict=True):
             kinds = [f"{image.dtype} {tuple(image.shape[2:])}" for image in (new, old)]
             if kinds[0] != kinds[1]:
-                raise ValueError(
+                raise UserError(
                     f"--augment_file {self.path} makes {kinds[0]} of {kinds[1]} (type and channels): leave out what "
                     "normalises, converts to tensors or changes the channels"
                 )

@@ -18,6 +18,7 @@ from i2i.data.reading import arrays, tiff
 from i2i.data.reading.channels import ALPHA, ImageFile, Info, UnfitError, check_channels, to_channels, upright
 from i2i.data.reading.fast import FILES, plain_jpeg
 from i2i.data.reading.pillow import UNREADABLE, PillowFile, open_header, orientation, pillow_array
+from i2i.errors import UserError
 
 __all__ = ["ALPHA", "PAGES", "Info", "Reader", "pil_pixels", "readable_extensions"]
 
@@ -127,7 +128,7 @@ def pil_pixels(image: Image.Image, channels: int, alpha: str = "drop") -> np.nda
 def _open(content: bytes, channels: int | None = None, stored: bool = False, first_page: bool = False) -> ImageFile:
     """The file with that content; `stored` if its values count, not what they show; or the first of its pages alone."""
     if not content:
-        raise ValueError("it is empty")
+        raise UserError("it is empty")
     if content.startswith((arrays.MAGIC, arrays.ZIP_MAGIC)):
         return arrays.ArrayFile(content, channels)
     if content.startswith(tiff.MAGICS):

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from i2i.errors import UserError
+
 ALPHA = ("drop", "white", "black", "grey")
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, which Pillow's "L" uses too
 # Two and four channels of 8 or 16 bits end in alpha; in files of floats no channel has a meaning of its own.
@@ -43,7 +45,7 @@ class ImageFile(Protocol):
         """The first page, upright, as stored: (H, W, C) of whatever type."""
 
 
-class UnfitError(ValueError):
+class UnfitError(UserError):
     """A sound file that cannot be used as it is; the message goes on from the file's name."""
 
 

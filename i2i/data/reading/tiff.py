@@ -15,6 +15,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from i2i.data.reading.channels import Info, UnfitError, kind_of, known_kind, upright
+from i2i.errors import UserError
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BITS, SAMPLES, FORMAT, ORIENTATION = 258, 277, 339, 274  # tags
@@ -75,7 +76,7 @@ class TiffFile:
         # An overview or a mask of another page is none that could be a channel.
         self.pages = [page for page in everything if not page.subfiletype & 0b101]
         if not self.pages or self._directory(everything[-1])[1] != 0:
-            raise ValueError("pages of it are missing")
+            raise UserError("pages of it are missing")
         self.page = self.pages[0]
 
     @property
@@ -122,9 +123,9 @@ class TiffFile:
         """Raises ValueError where tifffile would guess what a damaged tag says, or show missing parts as zeros."""
         codes, _ = self._directory(page)
         if any(code in NEEDED and code not in page.tags for code in codes):
-            raise ValueError("a tag is damaged")
+            raise UserError("a tag is damaged")
         if not len(page.dataoffsets) == len(page.databytecounts) == math.prod(page.chunked):
-            raise ValueError("parts of it are missing")
+            raise UserError("parts of it are missing")
 
     def _directory(self, page: Any) -> tuple[list[int], int]:
         """The codes of a page's tags, readable or not, and where the next page is said to be, 0 if there is none."""
