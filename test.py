@@ -1,5 +1,10 @@
 """Translate images with a trained run: `python test.py --name RUN --dataroot FOLDER`; --help lists the options."""
 
+from i2i.threads import limit_spinning
+
+if __name__ == "__main__":
+    limit_spinning()  # before the first import of torch
+
 from i2i.data.inputs import input_dataset
 from i2i.translation import generate_images, translate_dataset
 from options.test_options import TestOptions

@@ -1,5 +1,10 @@
 """Train a model: `python train.py --model cyclegan --dataroot FOLDER --name RUN`; --help lists the options."""
 
+from i2i.threads import limit_spinning
+
+if __name__ == "__main__":
+    limit_spinning()  # before the first import of torch
+
 from i2i.data import BatchStream, sample_batch
 from i2i.training import Trainer
 from i2i.visuals.options import build_boards

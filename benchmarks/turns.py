@@ -84,14 +84,18 @@ def peak(taken: Sequence[Taken]) -> float:
     return max(turn.memory for turn in taken)
 
 
-def run(command: Sequence[str | Path], folder: Path) -> Taken:
+def run(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> Taken:
     """A whole process in `folder`, from its start to its end, and the peak memory of the largest process that it was.
+
+    `environment` replaces that of this process.
 
     Raises:
         SystemExit: if it fails, with what it printed.
     """
     start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert process.stdout
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
