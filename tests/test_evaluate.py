@@ -103,9 +103,9 @@ def test_two_folders_give_a_card(
     assert judge(monkeypatch, folders["real"], folders["fake"], *beside, *words) == 0
     card = Card.load(out[0])
     l1 = figures(card)["l1"]
-    assert l1.score.value == pytest.approx(0.4)
+    assert l1.score.value == pytest.approx(0.8)
     found = {name: round(score.value, 6) for name, score in l1.baselines.items()}
-    assert found == {"copy": 0.3, "mean": 0.2, "nearest": 0.4, "real": 0.4}
+    assert found == {"copy": 0.6, "mean": 0.4, "nearest": 0.8, "real": 0.8}
     assert card.protocol["pairs"] == "each image with its truth"
     assert card.subject["generated"] == str(folders["fake"]) and "--bootstrap 10" in card.command
     assert "L1" in out[1].read_text() and "L1" in capsys.readouterr().out
@@ -255,13 +255,13 @@ def test_the_card_of_a_run_knows_its_training_pairs_and_its_options(runs: Path, 
     pairs = [np.asarray(Image.open(runs / "pairs" / "train" / f"{i}.png")).astype(float) for i in range(3)]
     truths = [np.asarray(Image.open(runs / "pairs" / "test" / f"{i}.png")).astype(float) for i in range(5)]
     mean = np.rint(np.mean([pair[:, 16:] for pair in pairs], axis=0))
-    expected = np.mean([np.abs(mean - truth[:, 16:]).mean() for truth in truths]) / 255
+    expected = np.mean([np.abs(mean - truth[:, 16:]).mean() for truth in truths]) / 127.5
     assert l1.baselines["mean"].value == pytest.approx(expected, abs=1e-6)
     nearest = [min(pairs, key=lambda pair: np.square(pair[:, :16] - truth[:, :16]).sum()) for truth in truths]
     found = [np.abs(pair[:, 16:] - truth[:, 16:]).mean() for pair, truth in zip(nearest, truths, strict=True)]
-    assert l1.baselines["nearest"].value == pytest.approx(np.mean(found) / 255, abs=1e-6)
+    assert l1.baselines["nearest"].value == pytest.approx(np.mean(found) / 127.5, abs=1e-6)
     assert l1.baselines["copy"].value == pytest.approx(
-        np.mean([np.abs(truth[:, :16] - truth[:, 16:]).mean() for truth in truths]) / 255, abs=1e-6
+        np.mean([np.abs(truth[:, :16] - truth[:, 16:]).mean() for truth in truths]) / 127.5, abs=1e-6
     )
     assert card.options["train.py"]["generator_filters"] == 4
     assert card.subject["chosen"].startswith("latest.pt: the last one, no selection, at 3 images seen")

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "run": {"config"},
     "networks": {"config"},
-    "losses": {"config", "metrics.lpips"},
+    "losses": {"config", "metrics.lpips", "metrics.ssim"},
     "data": {"config"},
     "check": {"config", "data"},
     "visuals": {"config", "metrics.METRICS"},

@@ -247,8 +247,9 @@ def flat(value: float, size: int = 16) -> Tensor:
 
 
 def test_ssim_of_flat_images_is_the_luminance_term() -> None:
-    # Flat images have no variance, so that only (2 x y + c1) / (x^2 + y^2 + c1) is left, c1 = (0.01 * 2)^2.
-    expected = (2 * 0.5 * -0.25 + 4e-4) / (0.25 + 0.0625 + 4e-4)
+    # Flat images have no variance, so that only (2 x y + c1) / (x^2 + y^2 + c1) is left, of x and y in [0, 1].
+    x, y = 0.75, 0.375
+    expected = (2 * x * y + 1e-4) / (x**2 + y**2 + 1e-4)
     assert DISTANCES["ssim"](flat(0.5), flat(-0.25)).item() == pytest.approx(1 - expected, abs=1e-6)
 
 
@@ -258,13 +259,14 @@ def test_ssim_orders_and_differentiates() -> None:
     noisy = (image + 0.1 * torch.randn_like(image)).requires_grad_()
     assert DISTANCES["ssim"](image, image).item() == pytest.approx(0, abs=1e-9)
     assert 0 < DISTANCES["ssim"](noisy, image) < DISTANCES["ssim"](-image, image)
-    assert torch.autograd.gradcheck(lambda x: DISTANCES["ssim"](x, image[:1, :1, :7, :7]), noisy[:1, :1, :7, :7])
+    small = noisy[:1, :1, :12, :12]
+    assert torch.autograd.gradcheck(lambda x: DISTANCES["ssim"](x, image[:1, :1, :12, :12]), small)
 
 
 def test_ssim_refuses_images_below_its_window() -> None:
-    assert DISTANCES["ssim"](flat(0.1, 6), flat(0.1, 6)).item() == pytest.approx(0, abs=1e-6)
-    with pytest.raises(ValueError, match="ssim needs images of at least 6x6, got 5x5"):
-        DISTANCES["ssim"](flat(0.1, 5), flat(0.1, 5))
+    assert DISTANCES["ssim"](flat(0.1, 11), flat(0.1, 11)).item() == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="11x11, got 10x10"):
+        DISTANCES["ssim"](flat(0.1, 10), flat(0.1, 10))
 
 
 @pytest.mark.parametrize(

@@ -11,23 +11,15 @@ from torch import Tensor
 
 from i2i.errors import UserError
 from i2i.metrics.lpips import LPIPS, load_lpips
-
-SSIM_WINDOW = 11
+from i2i.metrics.ssim import ssim
 
 
 def ssim_distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Compute 1 - SSIM, averaged over pixels (Wang et al. 2004, doi 10.1109/TIP.2003.819861, eq. 13).
+    """Compute 1 - SSIM, averaged over images; `i2i.metrics.ssim` has the definition and the source.
 
-    The window is a Gaussian of 11x11 with sigma 1.5; at the border the images are continued by reflection.
-    Raises ValueError for images with a side under 6 pixels, from where on there is nothing to reflect.
+    Raises UserError for images with a side under 11 pixels.
     """
-    from kornia.metrics import ssim
-
-    smallest = SSIM_WINDOW // 2 + 1
-    height, width = prediction.shape[-2:]
-    if min(height, width) < smallest:
-        raise UserError(f"ssim needs images of at least {smallest}x{smallest}, got {width}x{height}: use l1 for these")
-    return 1 - ssim(prediction, target, SSIM_WINDOW, max_val=2.0).mean()
+    return 1 - ssim(prediction, target).mean()
 
 
 def lpips_distance(prediction: Tensor, target: Tensor, network: LPIPS | None = None) -> Tensor:

@@ -15,7 +15,7 @@ class Metric(NamedTuple):
 
 
 METRICS: dict[str, Metric] = {
-    "l1": Metric("paired", False, "L1", "mean absolute difference to the truth, of values in [0, 1]"),
+    "l1": Metric("paired", False, "L1", "mean absolute difference to the truth, of values in [-1, 1]"),
     "psnr": Metric("paired", True, "PSNR", "peak signal-to-noise ratio in dB, of values in [0, 1]"),
     "ssim": Metric("paired", True, "SSIM", "structural similarity, 1 for equal images"),
     "ms_ssim": Metric("paired", True, "MS-SSIM", "structural similarity at several scales"),
@@ -25,7 +25,7 @@ METRICS: dict[str, Metric] = {
     "precision": Metric("features", True, "precision", "share of generated images near real ones"),
     "recall": Metric("features", True, "recall", "share of real images near generated ones"),
     "inception_score": Metric("features", True, "Inception Score", "how sure and varied a classifier's answers are"),
-    "cycle": Metric("cycle", False, "cycle", "L1 between an input and its way there and back, of values in [0, 1]"),
+    "cycle": Metric("cycle", False, "cycle", "L1 between an input and its way there and back, of values in [-1, 1]"),
     "pixel_accuracy": Metric("labels", True, "pixel accuracy", "share of pixels whose class a network reads off"),
     "class_accuracy": Metric("labels", True, "class accuracy", "share of a class that a network reads off, as a mean"),
     "miou": Metric("labels", True, "mIoU", "intersection over union of a class's pixels, as a mean over classes"),

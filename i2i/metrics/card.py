@@ -14,7 +14,8 @@ from i2i.errors import UserError
 from i2i.metrics import METRICS, Metric
 from i2i.metrics.judging import Score
 
-SCHEMA = 1
+SCHEMA = 2
+SSIM_OF_SCHEMA_1 = "SSIM and its baselines also count windows across the border, as this version of i2i does not"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Card:
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = _from_schema_1(values) if values["schema"] == 1 else values
             if values["schema"] != SCHEMA:
                 raise UserError(f"{path} is a card of schema {values['schema']}, this version of i2i reads {SCHEMA}")
             card = cls.from_dict(values)
@@ -102,6 +104,23 @@ class Card:
     def save(self, path: str | Path) -> None:
         """Write the JSON file, never seen half written."""
         write_whole(Path(path), json.dumps(self.as_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _from_schema_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a card whose l1 and cycle are of images in [0, 1], as of images in [-1, 1]."""
+    figures = [_doubled(figure) if figure["name"] in ("l1", "cycle") else figure for figure in values["figures"]]
+    has_ssim = any(figure["name"] == "ssim" for figure in figures)
+    return values | {
+        "schema": SCHEMA,
+        "figures": figures,
+        "warnings": [*values["warnings"], *[SSIM_OF_SCHEMA_1] * has_ssim],
+    }
+
+
+def _doubled(score: dict[str, Any]) -> dict[str, Any]:
+    numbers = {name: 2 * score[name] for name in ("value", "low", "high") if score.get(name) is not None}
+    baselines = {name: _doubled(baseline) for name, baseline in score.get("baselines", {}).items()}
+    return score | numbers | ({"baselines": baselines} if baselines else {})
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """Metrics of an image and its truth, one value an image.
 
-By torchmetrics' functions: they are kept up, tested there against the implementations that papers use (scikit-image,
-pytorch-msssim), and give the values of single images, which intervals and best and worst examples need.
+L1, SSIM and LPIPS equal the distances of these names that a model trains with. PSNR and MS-SSIM are torchmetrics'.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from i2i.errors import UserError
 from i2i.metrics.lpips import LPIPS, check_lpips_size
+from i2i.metrics.ssim import check_ssim_size, ssim
 
-SSIM_SMALLEST = 6  # its window of 11 pixels reaches 5 over the border, which is continued by reflection
 MS_SSIM_SMALLEST = 176  # from where on the window fits into the fifth scale, as torchmetrics counts
 
 
@@ -35,8 +34,7 @@ def paired_values(names: Iterable[str], fake: Tensor, real: Tensor, lpips: LPIPS
         raise UserError("lpips needs its network: give lpips=load_lpips()")
     check_paired(names, fake.shape[-1], fake.shape[-2], lpips.net if lpips else "alex")
     with torch.no_grad(), _full_precision(fake.device):
-        unit_fake, unit_real = ((images.float() + 1) / 2 for images in (fake, real))
-        values = {name: PAIRED[name](unit_fake, unit_real) for name in names if name in PAIRED}
+        values = {name: PAIRED[name](fake.float(), real.float()) for name in names if name in PAIRED}
         if lpips is not None and "lpips" in names:
             values["lpips"] = lpips(fake, real)
     return {name: values[name].cpu() for name in names}
@@ -45,12 +43,11 @@ def paired_values(names: Iterable[str], fake: Tensor, real: Tensor, lpips: LPIPS
 def check_paired(names: Iterable[str], width: int, height: int, lpips_net: str = "alex") -> None:
     """Raise ValueError for images that are too small for one of the metrics `names`."""
     names = tuple(names)
-    for name, smallest in (("ssim", SSIM_SMALLEST), ("ms_ssim", MS_SSIM_SMALLEST)):
-        if name in names and min(width, height) < smallest:
-            instead = "ssim" if name == "ms_ssim" else "l1 or psnr"
-            raise UserError(
-                f"{name} needs images of at least {smallest}x{smallest}, got {width}x{height}: use {instead} for these"
-            )
+    if "ssim" in names:
+        check_ssim_size(width, height)
+    if "ms_ssim" in names and min(width, height) < MS_SSIM_SMALLEST:
+        smallest = f"{MS_SSIM_SMALLEST}x{MS_SSIM_SMALLEST}"
+        raise UserError(f"ms_ssim needs images of at least {smallest}, got {width}x{height}: use ssim for these")
     if "lpips" in names:
         check_lpips_size(lpips_net, width, height)
 
@@ -71,24 +68,18 @@ def _l1(fake: Tensor, real: Tensor) -> Tensor:
 def _psnr(fake: Tensor, real: Tensor) -> Tensor:
     from torchmetrics.functional.image import peak_signal_noise_ratio
 
-    return peak_signal_noise_ratio(fake, real, data_range=1.0, reduction="none", dim=(1, 2, 3))
-
-
-def _ssim(fake: Tensor, real: Tensor) -> Tensor:
-    """SSIM with a Gaussian window of 11x11, sigma 1.5, over all channels and pixels (Wang et al. 2004, eq. 13)."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    return structural_similarity_index_measure(fake, real, data_range=1.0, reduction="none")  # type: ignore[return-value]
+    return peak_signal_noise_ratio(fake, real, data_range=2.0, reduction="none", dim=(1, 2, 3))
 
 
 def _ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
     """SSIM at five scales (Wang et al. 2003, doi 10.1109/ACSSC.2003.1292216, eq. 7); negative contrasts count as 0."""
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    return multiscale_structural_similarity_index_measure(fake, real, data_range=1.0, reduction="none")
+    unit_fake, unit_real = ((images + 1) / 2 for images in (fake, real))
+    return multiscale_structural_similarity_index_measure(unit_fake, unit_real, data_range=1.0, reduction="none")
 
 
-PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": _l1, "psnr": _psnr, "ssim": _ssim, "ms_ssim": _ms_ssim}
+PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": _l1, "psnr": _psnr, "ssim": ssim, "ms_ssim": _ms_ssim}
 
 
 def _shape(images: Tensor) -> str:
