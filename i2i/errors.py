@@ -54,7 +54,8 @@ def ending(program: str, verbose: bool = False) -> Iterator[None]:
             traceback.print_exc()
         end(program, str(error))
     except KeyboardInterrupt:
-        end(program, "interrupted", code=130)
+        print(f"{program}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as error:
         traceback.print_exc()
         end(program, f"{type(error).__name__} is a bug, not bad input: report the traceback above with the command", 1)

@@ -36,6 +36,24 @@ def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
 
 
+def torch_states(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return the states of torch's generators of the CPU and of `device`."""
+    return torch.get_rng_state(), _device_state(device)
+
+
+@contextmanager
+def replayed(states: tuple[Tensor, Tensor | None], device: torch.device) -> Iterator[None]:
+    """Draw in here what torch drew after `torch_states` gave `states`; then the generators go on where they were."""
+    now = torch_states(device)
+    torch.set_rng_state(states[0])
+    _restore_device_state(states[1], device)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(now[0])
+        _restore_device_state(now[1], device)
+
+
 @contextmanager
 def isolated(device: torch.device) -> Iterator[None]:
     """Whatever is drawn in here from Python's, NumPy's, torch's generators and that of `device`: they are put back."""

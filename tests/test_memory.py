@@ -328,8 +328,10 @@ def test_training_without_memory_ends_in_a_line_that_says_what_helps(
     assert str(tmp_path / "run" / "latest.pt") in said and f"--checkpoints_dir {tmp_path} --continue_train" in said
 
     verbose = TrainOptions([*words, "--verbose"])
-    with pytest.raises(type(error)):
+    with pytest.raises(SystemExit) as ended:
         verbose.one_line(lambda: raised(error))
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith("Traceback") and type(error).__name__ in said
 
 
 def test_translation_without_memory_ends_in_a_line_that_says_what_helps(

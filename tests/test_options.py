@@ -12,6 +12,7 @@ import yaml
 
 from i2i.config import OptionParser, from_values, tokens_from
 from i2i.data import DataConfig, DataSpec
+from i2i.errors import UserError
 from i2i.models import build_model
 from i2i.reference_weights import Architecture, build, save_reference
 from i2i.training import Trainer, checkpoint
@@ -493,7 +494,7 @@ def test_small_negative_numbers_and_none_go_round_through_a_checkpoint() -> None
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (ValueError("--x 3:\nno such thing"), 2, "tool: error: --x 3: no such thing (--help lists the options)\n"),
+        (UserError("--x 3:\nno such thing"), 2, "tool: error: --x 3: no such thing (--help lists the options)\n"),
         (KeyboardInterrupt(), 130, "tool: interrupted\n"),
     ],
 )

@@ -152,6 +152,7 @@ class GanModel(nn.Module):
     reference_names: ClassVar[dict[str, str]] = {}  # G_A ... -> attribute
     plateau_loss: str = "G_GAN"  # what --lr_policy plateau watches unless told otherwise
     players: dict[str, Player]
+    accumulates: bool = False  # set by the trainer: a step is over several batches, which are alive at the same time
 
     def __init__(self, config: Any, spec: DataSpec) -> None:
         super().__init__()

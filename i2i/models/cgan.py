@@ -12,6 +12,7 @@ from i2i.data.batch import Batch, DataSpec
 from i2i.errors import UserError
 from i2i.models.base import GanModel, Phase, Player
 from i2i.models.class_config import ClassConfig
+from i2i.models.forward import Forward
 from i2i.models.game import Game, named
 from i2i.models.generation import evaluation_mode
 
@@ -53,25 +54,24 @@ class CGAN(GanModel):
         for _ in range(self.config.d_steps - 1):
             real, labels = self._images_and_labels(next_batch())
             with torch.no_grad():
-                fake = self._draw(real, labels)
+                fake = self.generator(self._noise(real), labels)
             yield self._judging(real, fake, labels, step)
             self.game.constrain(self.discriminator)
 
         real, labels = self._images_and_labels(next_batch())
-        fake = self._draw(real, labels)
-        yield self._judging(real, fake, labels, step)
+        forward = Forward(self.generator, self._noise(real), labels, twice=self.accumulates)
+        yield self._judging(real, forward.detached(), labels, step)
         self.game.constrain(self.discriminator)
 
-        losses = self.game.generator(self._judge(labels), fake, real, step, labels)
+        losses = self.game.generator(self._judge(labels), forward.attached(), real, step, labels)
         yield Phase("generator", named("G", losses))
 
     def _images_and_labels(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         return batch.image("b"), batch.labels() if self.num_classes else None
 
-    def _draw(self, real: Tensor, labels: Tensor | None) -> Tensor:
-        """As many images as there are real ones, from fresh noise."""
-        noise = torch.randn(len(real), self.config.noise_dim, device=real.device, dtype=real.dtype)
-        return self.generator(noise, labels)
+    def _noise(self, real: Tensor) -> Tensor:
+        """Draw the noise of as many images as there are real ones, (N, noise_dim)."""
+        return torch.randn(len(real), self.config.noise_dim, device=real.device, dtype=real.dtype)
 
     def _judge(self, labels: Tensor | None) -> Callable[..., Any]:
         return lambda images, features=False: self.discriminator(images, labels, features=features)

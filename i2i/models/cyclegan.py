@@ -70,7 +70,8 @@ class CycleGAN(GanModel):
         self.generator_b_to_a = config.build_generator(spec.out_channels, spec.in_channels)
         self.discriminator_b = config.build_discriminator(spec.out_channels)
         self.discriminator_a = config.build_discriminator(spec.in_channels)
-        self.game_b, self.game_a = Game(config, (spec.out_channels,)), Game(config, (spec.in_channels,))
+        self.game_b = Game(config, (spec.out_channels,), real_first=True)
+        self.game_a = Game(config, (spec.in_channels,), real_first=True)
         self.pool_b, self.pool_a = ReplayPool(config.pool_size), ReplayPool(config.pool_size)
         self.cycle, self.identity = Distance(config.cycle), Distance(config.identity)
         self.players = {
@@ -91,24 +92,22 @@ class CycleGAN(GanModel):
         a, b = batch.image("a"), batch.image("b")
 
         # Each cycle and each identity is backpropagated by itself: the sum of the gradients is that of the sum, and the
-        # activations of one alone are alive.
+        # activations of one alone are alive. Every network is called in the reference's order, on which the running
+        # statistics of BatchNorm depend.
         fake_b = self.generator_a_to_b(a)
         losses = self._fooling("A", self.game_b.generator(self.discriminator_b, fake_b, b, step))
         losses["cycle_A"] = config.lambda_A * self.cycle(self.generator_b_to_a(fake_b), a)
         yield Phase("generator", losses, step=False)
-        if config.lambda_identity:
-            # named after the generator that should leave b alone
-            weight = config.lambda_B * self._identity_weight(step)
-            losses = {"idt_A": weight * self.identity(self.generator_a_to_b(b), b)}
-            yield Phase("generator", losses, step=False)
-
         fake_a = self.generator_b_to_a(b)
         losses = self._fooling("B", self.game_a.generator(self.discriminator_a, fake_a, a, step))
         losses["cycle_B"] = config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b)
         yield Phase("generator", losses, step=not config.lambda_identity)
         if config.lambda_identity:
-            weight = config.lambda_A * self._identity_weight(step)
-            losses = {"idt_B": weight * self.identity(self.generator_b_to_a(a), a)}
+            # named after the generator that should leave its target alone
+            weight = self._identity_weight(step)
+            losses = {"idt_A": config.lambda_B * weight * self.identity(self.generator_a_to_b(b), b)}
+            yield Phase("generator", losses, step=False)
+            losses = {"idt_B": config.lambda_A * weight * self.identity(self.generator_b_to_a(a), a)}
             yield Phase("generator", losses)
 
         yield from self._judging(a, b, fake_a, fake_b, step)

@@ -104,14 +104,20 @@ class Game(nn.Module):
 
     A game has state of its own, and thus a discriminator one game. `channels` are those of the images that lie one
     after another in what is judged; `paired` says that fake image i is meant to be real image i, `lambda_class` weighs
-    what a classifier inside the discriminator says. All images that a discriminator sees pass through `seen`.
+    what a classifier inside the discriminator says. `real_first` is the order in which the discriminator is given real
+    and fake images, on which BatchNorm's running statistics depend. All that it sees passes through `seen`.
     """
 
     def __init__(
-        self, config: AdversarialConfig, channels: tuple[int, ...], paired: bool = False, lambda_class: float = 0.0
+        self,
+        config: AdversarialConfig,
+        channels: tuple[int, ...],
+        paired: bool = False,
+        lambda_class: float = 0.0,
+        real_first: bool = False,
     ) -> None:
         super().__init__()
-        self.config, self.paired, self.lambda_class = config, paired, lambda_class
+        self.config, self.paired, self.lambda_class, self.real_first = config, paired, lambda_class, real_first
         self.objective = build_objective(config.gan_mode, config.label_smoothing, config.label_smoothing_fake)
         policy = config.diffaugment or (config.adaptive_policy if config.ada is not None else ())
         self.augment = DiscriminatorAugment(policy, channels, config.ada)
@@ -140,7 +146,11 @@ class Game(nn.Module):
         config = self.config
         self._check_sizes(real, fake)
         fake, real = self.seen(fake.detach(), step), self.seen(real, step)
-        on_fake, on_real = self._judged(judge, fake), self._judged(judge, real)
+        judged = {
+            name: self._judged(judge, {"real": real, "fake": fake}[name])
+            for name in (("real", "fake") if self.real_first else ("fake", "real"))
+        }
+        on_real, on_fake = judged["real"], judged["fake"]
         self.augment.observe(on_real.logits - self.objective.boundary)
         terms = self._class_loss(on_real, labels)
         if config.gradient_penalty:

@@ -13,6 +13,7 @@ from i2i.data.batch import Batch, DataSpec
 from i2i.errors import UserError
 from i2i.losses import Distance, parse_formula
 from i2i.models.base import GanModel, Phase, Player, TranslationConfig
+from i2i.models.forward import Forward
 from i2i.models.game import Game, named
 from i2i.models.generation import generate
 
@@ -66,10 +67,11 @@ class Pix2Pix(GanModel):
 
         batch = next_batch()
         a, b = batch.image("a"), batch.image("b")
-        fake_b = self.generator(a)
-        yield self._judging(a, b, fake_b, step)
+        forward = Forward(self.generator, a, twice=self.accumulates)
+        yield self._judging(a, b, forward.detached(), step)
         self.game.constrain(self.discriminator)
 
+        fake_b = forward.attached()
         adversarial = self.game.generator(self.discriminator, torch.cat((a, fake_b), 1), torch.cat((a, b), 1), step)
         distances = {f"G_{name.upper()}": value for name, value in self.reconstruction.terms(fake_b, b).items()}
         yield Phase("generator", named("G", adversarial) | distances)

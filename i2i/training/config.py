@@ -29,15 +29,15 @@ class TrainConfig:
     plateau_loss: str | None = option(
         None, "loss whose epoch mean policy plateau watches (default: --best_metric, or without one the model's)"
     )
-    accumulate: int = option(1, "batches whose gradients are averaged before a step")
+    accumulate: int = option(1, "batches whose gradients are averaged before a step, in the memory of one")
     fused_adam: str = option("auto", "Adam in one pass over the weights; auto: on the CPU and on CUDA", choices=FUSED)
     checkpoint_activations: bool = option(False, "compute activations again instead of keeping them: less memory")
     clip_grad: float | None = option(None, "largest norm of a player's gradient")
     ema: float | None = option(None, "decay of a moving average of the generator's weights, such as 0.999")
     on_nan: str = option(
         "stop",
-        "where a loss or a gradient is not finite: stop, skip such steps, or rollback to the last save at half the "
-        "learning rate",
+        "where a loss or a gradient is not finite: stop, skip such steps (which copies weights and moments each step), "
+        "or rollback to the last save at half the learning rate",
         choices=ON_NAN,
     )
     doctor: bool = option(True, "look for what goes wrong, and say it")

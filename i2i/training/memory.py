@@ -97,12 +97,12 @@ def estimate(trainer: Trainer) -> int | None:
 
     The step is run on tensors without content, in a copy; the trainer, its model and all random states stay as they
     are. Not in it: what kernels need while they run, CUDA's own memory, the program itself. None if something in the
-    model cannot be run without content. Of a step over many batches two are run: what the second adds, all others do.
+    model cannot be run without content. Of a step over many batches three are run: what the third adds, all others do.
     """
     parts = trainer.config.accumulate
     try:
-        first = _peak(trainer, 1)
-        return first if parts == 1 else first + (parts - 1) * (_peak(trainer, 2) - first)
+        few = _peak(trainer, min(parts, 2))
+        return few if parts <= 2 else few + (parts - 2) * (_peak(trainer, 3) - few)
     except Exception as error:  # whatever a model does that such tensors cannot
         log.debug("no estimate of the memory: %s", error)
         return None

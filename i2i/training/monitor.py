@@ -231,12 +231,24 @@ class Monitor:
         with average, eagerly(trainer.acceleration), isolated(trainer.stream.device):
             yield
 
+    def observations(self) -> tuple[dict[str, list[float]], dict[str, Tensor]]:
+        """What has been observed of the games and of the gradients since the last report."""
+        return {name: game.observations() for name, game in self._games.items()}, dict(self.norms)
+
+    def load_observations(self, observations: tuple[dict[str, list[float]], dict[str, Tensor]]) -> None:
+        """Go back to what `observations` gave."""
+        games, self.norms = observations
+        for name, observed in games.items():
+            if name in self._games:
+                self._games[name].load_observations(observed)
+
     def state_dict(self) -> dict[str, Any]:
         """What the next reports depend on, as plain values."""
+        games, norms = self.observations()
         return {
             "doctor": self.doctor.state_dict() if self.doctor is not None else None,
-            "games": {name: game.observations() for name, game in self._games.items()},
-            "norms": {name: float(norm) for name, norm in self.norms.items()},
+            "games": games,
+            "norms": {name: float(norm) for name, norm in norms.items()},
             "validated_at": self._validated_at,
         }
 
@@ -248,10 +260,8 @@ class Monitor:
         """Go on from what `state_dict` and `validation_state` gave; another best metric starts anew."""
         if self.doctor is not None and state.get("doctor"):
             self.doctor.load_state_dict(state["doctor"])
-        for name, observations in state.get("games", {}).items():
-            if name in self._games:
-                self._games[name].load_observations(observations)
-        self.norms = {name: torch.tensor(norm) for name, norm in state.get("norms", {}).items()}
+        norms = {name: torch.tensor(norm) for name, norm in state.get("norms", {}).items()}
+        self.load_observations((state.get("games", {}), norms))
         self._validated_at = state.get("validated_at", -1)
         if self.selection is not None and validation is not None and validation["metric"] == self.selection.metric:
             self.selection.load_state_dict(validation)

@@ -15,6 +15,8 @@ from i2i.training.saving import Diverged
 from i2i.visuals import Finding
 
 if TYPE_CHECKING:
+    from i2i.training.ema import MovingAverage
+    from i2i.training.monitor import Monitor
     from i2i.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -26,36 +28,70 @@ MOST_ROLLBACKS = 5  # in a run: the learning rate is down to a thirtieth then
 
 
 class Undo:
-    """What a step of `model` changes besides weights: buffers and pools, to be put back if the step is left out."""
+    """All that a step of `model` changes, to be put back if the step is left out.
 
-    def __init__(self, model: nn.Module) -> None:
-        self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    Buffers, pools and what is observed are remembered at once; weights, moments and averages by `remember`, just
+    before they move.
+    """
+
+    def __init__(self, model: nn.Module, monitor: Monitor) -> None:
+        self._tensors = [(buffer, buffer.clone()) for buffer in model.buffers()]
         stateful = [m for m in model.modules() if type(m).get_extra_state is not nn.Module.get_extra_state]
         self._extra = [(module, module.get_extra_state()) for module in stateful]
+        self._monitor, self._observed = monitor, monitor.observations()
+        self._optimizers: list[torch.optim.Optimizer] = []
+        self._empty: list[tuple[dict[Tensor, Any], Tensor]] = []  # where the first step of a weight makes its moments
+        self._average: tuple[MovingAverage, int] | None = None
+
+    def remember(self, optimizer: torch.optim.Optimizer, average: MovingAverage | None) -> None:
+        """Copy what an update by `optimizer` is about to move; only the first call of a step counts."""
+        if average is not None and self._average is None:
+            self._average = average, average.updates
+            self._tensors += [(value, value.clone()) for value in average.shadow.values()]
+        if optimizer in self._optimizers:
+            return
+        self._optimizers.append(optimizer)
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            moments = optimizer.state.get(parameter)
+            self._tensors.append((parameter, parameter.detach().clone()))
+            if moments is None:
+                self._empty.append((optimizer.state, parameter))
+            else:
+                self._tensors += [(value, value.clone()) for value in moments.values() if isinstance(value, Tensor)]
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """Put it back."""
-        for buffer, kept in self._buffers:
-            buffer.copy_(kept)
+        """Put everything back."""
+        for value, kept in self._tensors:
+            value.copy_(kept)
         for module, kept in self._extra:
             module.set_extra_state(kept)
+        for moments, parameter in self._empty:
+            moments.pop(parameter, None)
+        if self._average is not None:
+            self._average[0].updates = self._average[1]
+        self._monitor.load_observations(self._observed)
 
 
 class Skipping:
     """Leaves out the updates of steps whose losses or gradients are not finite.
 
-    `skipped` counts such steps, `bad` says what was not finite in the last step. To know that in time costs a
-    synchronisation with the device for every update.
+    Such a step leaves nothing behind: it ends at the first update that is refused, and earlier ones are undone.
+    `skipped` counts these steps, `bad` says what was not finite in the last step. To know that in time costs a
+    synchronisation with the device for every update, and a copy of the weights and moments that it moves.
     """
 
     def __init__(self) -> None:
         self.skipped, self.in_a_row = 0, 0
         self.bad: list[str] = []
 
-    def begin(self, model: nn.Module) -> None:
+    def begin(self, model: nn.Module, monitor: Monitor) -> None:
         """A step begins."""
-        self.bad, self._undo = [], Undo(model)
+        self.bad, self._undo = [], Undo(model, monitor)
+
+    def remember(self, optimizer: torch.optim.Optimizer, average: MovingAverage | None) -> None:
+        """An update by `optimizer` is about to be made."""
+        self._undo.remember(optimizer, average)
 
     def allows(self, player: str, losses: dict[str, list[Tensor]], norm: Tensor | None) -> bool:
         """Whether `player` may move after these losses of the step, on gradients of this `norm`; None: not known."""

@@ -64,6 +64,7 @@ class Trainer:
         accelerate(networks, self.acceleration, stream.device, compiled=self.generators)
         if config.checkpoint_activations:
             checkpoint_activations(networks)
+        model.accumulates = config.accumulate > 1
         self.optimizers = build_optimizers(model, config, stream.device)
         self.ema = self.new_average() if config.ema else None
         self.scaler = torch.amp.GradScaler(stream.device.type, enabled=self.acceleration.precision == "fp16")
@@ -111,15 +112,19 @@ class Trainer:
         if self.plateau is None:
             set_learning_rates(self.optimizers, self.config, self.epoch, 0.5**self.rollbacks)
         if self.skipping is not None:
-            self.skipping.begin(self.model)
+            self.skipping.begin(self.model, self.monitor)
         self._paths = []
         parts = [self.model.training_step(self._next_batch, self.step) for _ in range(self.config.accumulate)]
         values: dict[str, list[Tensor]] = {}
         while (phase := self.run_phase(parts, values)) is not None:
             if phase.step:
                 update(self, phase.player, values)
+            if self.skipping is not None and self.skipping.bad:
+                break
         self.step += 1
         if self.skipping is not None and not self.skipping.end(self.step):
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad()
             self.monitor.tell_skipped(self.skipping, self._paths)
             return
         # The parts' mean, and that of phases that are repeated within a step.

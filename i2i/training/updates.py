@@ -21,12 +21,17 @@ def backward(trainer: Trainer, phase: Phase) -> None:
 
 
 def update(trainer: Trainer, player: str, losses: dict[str, list[Tensor]]) -> None:
-    """Move the weights of `player` on its gradient, after these losses of the step."""
+    """Move the weights of `player` on its gradient, after these losses of the step.
+
+    Nothing moves under `--on_nan skip` where a loss or the gradient is not finite.
+    """
     optimizer, parameters = trainer.optimizers[player], trainer.model.players[player].parameters()
     norm = _gradient_norm(trainer, player, parameters)
     # Under fp16 gradients are not finite now and then: the scaler leaves such a step out and scales less.
     known = None if trainer.scaler.is_enabled() else norm
     if trainer.skipping is None or trainer.skipping.allows(player, losses, known):
+        if trainer.skipping is not None:
+            trainer.skipping.remember(optimizer, trainer.ema)
         if norm is not None:
             trainer.monitor.norms.setdefault(player, norm.detach())
         trainer.scaler.step(optimizer)  # under fp16 it waits for the gradients, as nothing else in a step does
