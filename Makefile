@@ -68,7 +68,7 @@ $(VENV)/ready: setup.cfg pyproject.toml build_constraints.txt
 		{ echo "i2i needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=build_constraints.txt PIP_BUILD_CONSTRAINT=build_constraints.txt \
-		$(BIN)/pip install --quiet --disable-pip-version-check -e '.[data,visdom,tensorboard,wandb,dev]'
+		$(BIN)/pip install --quiet --disable-pip-version-check -e '.[data,heif,exr,visdom,tensorboard,wandb,dev]'
 	@touch $@
 
 clean:

@@ -118,8 +118,8 @@ def read_sets(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, 
     truth = maps = None
     if config.label_maps:
         found = find_images(config.label_maps, "input" if judges.segmentation else "real")
-        truth = Maps([found[name] for name in partners(generated, found)])
-        maps = None if judges.segmentation else Maps(files.paths)
+        truth = Maps([found[name] for name in partners(generated, found)], config.classes)
+        maps = None if judges.segmentation else Maps(files.paths, config.classes)
     return Sets(
         generated=files,
         real=Files([reals[name] for name in names] if paired else list(reals.values())),

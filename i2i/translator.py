@@ -20,7 +20,7 @@ from i2i.data import Batch, DataSpec
 from i2i.data.batch import normalise
 from i2i.data.derive import Derivation, derivation
 from i2i.data.display import displayed
-from i2i.data.domain import Domain, held_by
+from i2i.data.domain import Domain, classes_of_mask, held_by
 from i2i.data.reading import pil_pixels
 from i2i.data.writing import denormalise
 from i2i.errors import UserError
@@ -165,7 +165,7 @@ class Translator:
             indices = np.asarray(image)
             if indices.ndim != 2:
                 raise UserError(f"the model takes a map of classes (H, W), this one has the shape {indices.shape}")
-            return indices
+            return classes_of_mask(indices) if source.is_mask else indices
         channels = source.channels if self.derivation is None else self.derivation.input_channels
         pixels = pil_pixels(image, channels, self.alpha) if isinstance(image, Image.Image) else image
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels

@@ -211,7 +211,11 @@ FATAL: list[tuple[Build, dict[str, Any], Found]] = [
         {},
         {"no_range": [["trainA/x.npy"]]},
     ),
-    (label_maps(0, 1, 3), LABELS, {"label_values": [[f"trainA/{index}.png"] for index in range(4)]}),
+    (
+        label_maps(0, 1, 3),
+        LABELS,
+        {"label_values": [[f"trainA/{index}.png"] for index in range(4)], "missing_classes": []},
+    ),
     (in_pairs(("x.png", scene(9), drawn(9, 80))), PAIRED | {"preprocess": "none"}, {"pair_sizes": [BOTH]}),
     (
         in_unaligned(("trainA/x.png", scene(9, 80))),
@@ -257,7 +261,11 @@ WARNINGS: list[tuple[Build, dict[str, Any], Found]] = [
         PAIRED,
         {"misaligned": [BOTH]},
     ),
-    (label_maps(0, 255), LABELS, {"label_values": [[f"trainA/{index}.png"] for index in range(4)]}),
+    (
+        label_maps(0, 255),
+        LABELS,
+        {"label_values": [[f"trainA/{index}.png"] for index in range(4)], "missing_classes": []},
+    ),
     (label_maps(0, 1, 2, 255), LABELS, {"label_values": [[f"trainA/{index}.png"] for index in range(4)]}),
 ]
 

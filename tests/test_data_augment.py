@@ -200,7 +200,7 @@ def test_parts_of_lab_keep_their_values(backend: Backend, domain: Domain) -> Non
 @both
 def test_transparency_only_moves(backend: Backend) -> None:
     pixels, parameters = eight_bit(smooth(4)), changes(angle=10, brightness=0.2, blur=1)
-    alpha, moved = (backend(pixels, some, Domain(4))[..., 3] for some in (parameters, changes(angle=10)))
+    alpha, moved = (backend(pixels, some, Domain(4, alpha=True))[..., 3] for some in (parameters, changes(angle=10)))
     np.testing.assert_array_equal(alpha, moved)
 
 

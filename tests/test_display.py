@@ -30,7 +30,7 @@ def eight_bit(images: Tensor) -> list[list[list[int]]]:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pictures_stay_as_they_are(channels: int) -> None:
     images = torch.rand(2, channels, 4, 5) * 2 - 1
-    domain = (Domain(channels, "uint16", 0, 65535),)
+    domain = (Domain(channels, "uint16", 0, 65535, alpha=channels == 4),)
     assert torch.equal(displayed({"fake_B": images}, RGB, domain)["fake_B"], images)
 
 
@@ -68,7 +68,7 @@ def test_conditions_are_shown_side_by_side() -> None:
     grey, colour = torch.full((1, 1, 1, 2), -1.0), torch.ones(1, 3, 1, 2)
     clear = torch.tensor([1.0, -1, 1, -1]).view(1, 4, 1, 1).expand(-1, -1, 1, 2)
     conditions = torch.cat([grey, one_hot([[3, 2]]), colour, clear], dim=1)
-    shown = displayed({"real_A": conditions}, (Domain(1), LABELS, Domain(3), Domain(4)), RGB)["real_A"]
+    shown = displayed({"real_A": conditions}, (Domain(1), LABELS, Domain(3), Domain(4, alpha=True)), RGB)["real_A"]
     black, white, magenta = [0, 0, 0], [255, 255, 255], [255, 0, 255]
     assert eight_bit(shown) == [[black, black, [128, 128, 0], [0, 128, 0], white, white, magenta, magenta]]
 

@@ -65,7 +65,7 @@ def test_png_files_hold_the_pixels_at_every_level(tmp_path: Path, channels: int)
         for file in files:
             np.testing.assert_array_equal(read(file).reshape(pixels.shape), pixels)
     assert files[0].stat().st_size > files[1].stat().st_size > files[2].stat().st_size
-    domain = Domain(channels, "uint16", 0, 65535)
+    domain = Domain(channels, "uint16", 0, 65535, alpha=channels == 4)
     deep = [
         write_image(torch.zeros(channels, 64, 300), tmp_path / f"deep{n}", domain, Encoding(png_level=n))
         for n in (0, 9)
@@ -141,7 +141,8 @@ def test_a_networks_output_is_taken_as_it_is() -> None:
     [
         (Domain(1), ".png", "L"),
         (Domain(3), ".png", "RGB"),
-        (Domain(4), ".png", "RGBA"),
+        (Domain(4, alpha=True), ".png", "RGBA"),
+        (Domain(4), ".tif", None),
         (DEEP, ".png", "I;16"),
         (Domain(5, "labels", 0, 4), ".png", "P"),
         (Domain(256, "labels", 0, 255), ".png", "P"),

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from i2i.check.scan import Record
 from i2i.check.survey import Finding, Item, Survey, counted, of_records, some
+from i2i.data.classes import ClassDataset
 from i2i.data.domain import VOID
+from i2i.data.folder import described_by_extension
 
 STRETCH = 1.5  # the change of an image's shape from which on it is worth a word
 SPREAD_OF_SIZES = 4.0  # between the longest sides of images that are trained on together
@@ -126,10 +128,66 @@ def label_values(survey: Survey) -> Iterator[Finding]:
             for seen in maps
             if (strange := [index for index in seen.view.classes if index not in known])
         )
+        if maps and not beyond - {VOID} and _is_mask(survey, end):
+            holders = of_records((seen.record, "") for seen in maps)
+            title = f"{counted(len(holders), 'label map')} of 0 and {VOID} alone: {VOID} is read as class 1"
+            yield Finding("binary_masks", title, holders)
+            continue
         void = beyond == {VOID}
         meaning = f"of class {VOID}, taken for none" if void else f"of classes beyond --{end}_classes"
         title = f"{counted(len(items), 'label map')} with pixels {meaning}"
         yield from some(Finding("label_values", title, items, not void and survey.fails(items, skippable=False)))
+
+
+def nodata(survey: Survey) -> Iterator[Finding]:
+    """Files that name a value of pixels that hold nothing."""
+    items = of_records(
+        (record, f"nodata is {record.info.nodata:g}")
+        for record in survey.records
+        if record.info is not None and record.info.nodata is not None
+    )
+    title = (
+        f"{counted(len(items), 'file')} with nodata, which is left out here and is the low end of the range in training"
+    )
+    yield from some(Finding("nodata", title, items))
+
+
+def _is_mask(survey: Survey, end: str) -> bool:
+    """Whether the maps of `end` hold 0 and 255 for their two classes."""
+    sides = [dataset.domains[0 if end == "in" else 1] for dataset in survey.datasets.values()]
+    return any(domain.is_mask for side in sides for domain in side)
+
+
+def missing_classes(survey: Survey) -> Iterator[Finding]:
+    """Classes that no label map has."""
+    for end in ("in", "out"):
+        maps = [seen for seen in survey.seen if seen.slot.end == end and seen.slot.classes]
+        if not maps or _is_mask(survey, end):
+            continue
+        wanted = set(range(max(seen.slot.classes for seen in maps)))
+        if missing := sorted(wanted - {index for seen in maps for index in seen.view.classes}):
+            shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
+            yield Finding("missing_classes", f"no label map has class {shown} of --{end}_classes {len(wanted)}", [])
+
+
+def passed_over(survey: Survey) -> Iterator[Finding]:
+    """Files that no reader takes, and folders that cannot be opened."""
+    found = {path: phase for phase, dataset in survey.datasets.items() for path in dataset.passed_over}
+    items = [Item((path,), "", phase) for path, phase in found.items()]
+    kinds = "; ".join(described_by_extension(list(found)))
+    yield from some(Finding("passed_over", f"{counted(len(items), 'file')} not read: {kinds}", items))
+
+
+def empty_classes(survey: Survey) -> Iterator[Finding]:
+    """Class folders without an image."""
+    items = [
+        Item((name,), "", phase)
+        for phase, dataset in survey.datasets.items()
+        if isinstance(dataset, ClassDataset)
+        for name in dataset.empty_classes
+    ]
+    title = f"{counted(len(items), 'class folder')} without an image, which will be no class"
+    yield from some(Finding("empty_classes", title, items))
 
 
 def unmatched(survey: Survey) -> Iterator[Finding]:
@@ -171,7 +229,7 @@ def alpha(survey: Survey) -> Iterator[Finding]:
         (record, record.info.mode)
         for record in survey.records
         if record.info is not None
-        and (record.info.channels in (2, 4) and record.info.kind != "float32")
+        and record.info.alpha
         and any(slot.channels in (1, 3) and not slot.classes for slot in record.slots)
         and not record.error
     )

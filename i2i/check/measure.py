@@ -12,6 +12,7 @@ WORKING = 128  # width and height at which the images of a pair are laid over ea
 STRONG = WORKING * WORKING * 95 // 100  # rank of the gradient from which on all count alike
 REACH = 16  # how far apart they are looked for, in pixels of that size
 SMALLEST_SHIFT, LEAST_AGREEMENT, LEAST_GAIN, LEAST_CLEARNESS = 2.5, 0.25, 0.15, 6.0
+MOST_LEVELS = 40  # values of an image that may be a map of classes
 FLAT = 1.0  # the standard deviation in steps of 8 bits below which an image shows nothing
 TINT = 3  # the difference between channels, in steps of 8 bits, that may come from JPEG
 
@@ -20,7 +21,7 @@ class View(NamedTuple):
     """One image as it is: its size, its values as the file has them, and what it takes to compare it to others.
 
     `mean` and `std` are estimates from a part of the pixels; `picture` and `edges` are uint8 (32, 32), grey and its
-    gradients; `classes` are the indices that a label map has.
+    gradients; `classes` are the indices that a label map has, `levels` the values of a grey image of 8 bits with few.
     """
 
     width: int
@@ -37,20 +38,25 @@ class View(NamedTuple):
     picture: np.ndarray
     edges: np.ndarray
     classes: tuple[int, ...] = ()
+    levels: tuple[int, ...] = ()
 
 
-def view(pixels: np.ndarray) -> View:
-    """The view of an image (H, W, C), or of class indices (H, W)."""
+def view(pixels: np.ndarray, hidden: np.ndarray | None = None) -> View:
+    """The view of an image (H, W, C), or of class indices (H, W).
+
+    Values are those of the pixels that are not `hidden` (H, W), unless all are.
+    """
     height, width = pixels.shape[:2]
     eight_bit = stretched(pixels)
     grey = grey_of(eight_bit)
-    mean, std = _mean_and_std(_thinned(pixels))
+    values = pixels if hidden is None or hidden.all() else pixels[~hidden]
+    mean, std = _mean_and_std(_thinned(pixels) if hidden is None else values)
     return View(
         width,
         height,
         pixels.dtype.name,
-        low=float(pixels.min()),
-        high=float(pixels.max()),
+        low=float(values.min()),
+        high=float(values.max()),
         mean=mean,
         std=std,
         flat=_mean_and_std(grey)[1] < FLAT,
@@ -60,7 +66,15 @@ def view(pixels: np.ndarray) -> View:
         picture=_shrunk(grey, DESCRIPTOR),
         edges=_shrunk(stretched(edges_of(grey))[:, :, 0], DESCRIPTOR),
         classes=tuple(np.unique(pixels).tolist()) if pixels.ndim == 2 else (),
+        levels=_levels(pixels),
     )
+
+
+def _levels(pixels: np.ndarray) -> tuple[int, ...]:
+    if pixels.ndim == 2 or pixels.dtype != np.uint8 or _is_coloured(pixels):
+        return ()
+    found = np.flatnonzero(np.bincount(pixels[:, :, 0].ravel(), minlength=256)).tolist()
+    return tuple(found) if len(found) <= MOST_LEVELS else ()
 
 
 def stretched(pixels: np.ndarray) -> np.ndarray:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from i2i.check import duplicates
+from i2i.check.measure import MOST_LEVELS
 from i2i.check.pairs import mispaired
 from i2i.check.survey import Finding, Item, Seen, Survey, counted, of_records, some
+from i2i.data.domain import VOID
 
 
 def constant(survey: Survey) -> Iterator[Finding]:
@@ -67,6 +69,32 @@ def palettes(survey: Survey) -> Iterator[Finding]:
             option = "--condition_classes" if survey.config.conditions and end == "in" else f"--{end}_classes N"
             title = f"{counted(len(column), 'image')} with a palette: if its indices are classes, give {option}"
             yield Finding("palette", title, of_records((each.record, "") for each in column))
+
+
+def masks(survey: Survey) -> Iterator[Finding]:
+    """Columns of grey images that look like label maps and are not said to be any."""
+    for end, column in _columns_of_images(survey).items():
+        levels = {level for each in column for level in each.view.levels}
+        if not all(each.view.levels for each in column) or len(levels) < 2:
+            continue
+        images = counted(len(column), "image")
+        if levels == {0, VOID}:
+            title = f"{images} of black and white alone: if they are masks, give --{end}_classes 2"
+        elif max(levels - {VOID}) < MOST_LEVELS:
+            last = max(levels - {VOID})
+            title = f"{images} with values from 0 to {last}: if they are classes, give --{end}_classes {last + 1}"
+        else:
+            continue
+        yield Finding("masks", title, of_records((each.record, "") for each in column))
+
+
+def _columns_of_images(survey: Survey) -> dict[str, list[Seen]]:
+    columns: dict[str, list[Seen]] = {}
+    for seen in survey.seen:
+        palette = seen.record.info is not None and seen.record.info.mode == "P"  # of which another finding speaks
+        if not seen.slot.classes and not palette:
+            columns.setdefault(seen.slot.end, []).append(seen)
+    return columns
 
 
 def partial_range(survey: Survey, end: str) -> int | None:

@@ -150,9 +150,11 @@ def _look_at_file(row: Row, file: Wanted, reader: Reader, decode: bool) -> tuple
         return record, []
     try:
         images = read(file, reader)
+        hidden = None if info.nodata is None else reader.hidden(file.path)
     except ImageError as error:
         return _second_try(record._replace(error=str(error)), reader)
-    return record._replace(views=tuple(map(view, images))), images
+    hidden_parts = [None] * len(images) if hidden is None else np.array_split(hidden, len(images), axis=1)
+    return record._replace(views=tuple(map(view, images, hidden_parts))), images
 
 
 def read(file: Wanted, reader: Reader) -> list[np.ndarray]:
@@ -171,7 +173,7 @@ def _second_try(record: Record, reader: Reader) -> tuple[Record, list[np.ndarray
     except ImageError:
         return record._replace(readable=False), []
     images = np.array_split(pixels, len(record.slots), axis=1)
-    return record._replace(views=tuple(map(view, images))), images
+    return record._replace(views=tuple(view(image) for image in images)), images
 
 
 def _failed(row: Row, file: Wanted, error: str) -> Record:

@@ -9,6 +9,8 @@ from i2i.data.layouts import DATASETS
 from i2i.data.loader import BatchStream, sample_batch, samples_in_order
 from i2i.errors import UserError
 
+ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+
 __all__ = [
     "DATASETS",
     "Batch",
@@ -34,6 +36,8 @@ def build_dataset(config: DataConfig, seed: int = 0, needs_b: bool = True) -> Im
     """
     if not (config.dataroot or config.dataroot_A or config.dataroot_B):
         raise UserError("--dataroot is missing: the folder that holds the images")
+    if config.dataroot.lower().endswith(ARCHIVES) and Path(config.dataroot).is_file():
+        raise UserError(f"--dataroot {config.dataroot} is an archive: unpack it, and give the folder that comes out")
     for name in ("dataroot_A", "dataroot_B"):
         folder = getattr(config, name)
         if folder is not None and not Path(folder).is_dir():

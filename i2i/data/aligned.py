@@ -9,7 +9,7 @@ import numpy as np
 
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
-from i2i.data.folder import describe, has_images
+from i2i.data.folder import describe, has_images, in_any_case
 from i2i.data.listing import Columns, common_folder, condition_folder, paired, phase_folder
 from i2i.data.pipeline import Purpose
 from i2i.errors import UserError
@@ -57,7 +57,7 @@ class AlignedDataset(ImageDataset):
 
     def _folders(self) -> Columns:
         config = self.config
-        phase = self.root / config.phase
+        phase = in_any_case(self.root / config.phase, self.root)
         explicit = (
             config.conditions or config.dataroot_A or config.dataroot_B or config.out_classes or config.in_classes
         )
@@ -73,8 +73,12 @@ class AlignedDataset(ImageDataset):
             raise UserError(f"--dataset_mode aligned: no folder of {missing[0]} ({there})")
         self.root = found[self.input_names[0]]
         return self._with_b_if_needed(
-            lambda names: paired({name: found[name] for name in names if name in found}, config.max_dataset_size)
+            lambda names: self._paired({name: found[name] for name in names if name in found})
         )
+
+    def _paired(self, folders: dict[str, Path]) -> Columns:
+        self.passed_over.clear()  # of an earlier look at some of these folders
+        return paired(folders, self.config.max_dataset_size, self.passed_over)
 
     def _found(self) -> dict[str, Path]:
         """The folders of the inputs and of b, of those that are there."""
@@ -140,5 +144,5 @@ class AlignedDataset(ImageDataset):
             return pipeline.cut(halves if forwards else halves[::-1], [*domains_a, *domains_b], path, key, "A")
         files = [*self.inputs, *([self.outputs] if self.outputs else [])]
         held = list(zip(files, [*domains_a, *domains_b], strict=False))
-        pictures = [pipeline.picture(paths[key.item], domain.channels, domain.is_labels) for paths, domain in held]
+        pictures = [self.read(paths[key.item], domain, key) for paths, domain in held]
         return pipeline.cut(pictures, [domain for _, domain in held], path, key, "A")

@@ -55,7 +55,7 @@ class DataSpec(NamedTuple):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
         """From what `as_dict` gave; what older checkpoints lack are images of 8 bits."""
-        domains = {name: tuple(Domain(*parts) for parts in values.get(name, ())) for name in "ab"}
+        domains = {name: tuple(Domain.stored(parts) for parts in values.get(name, ())) for name in "ab"}
         plain = {"image_size": tuple(values["image_size"]), "classes": tuple(values["classes"])}
         return cls(**{**values, **plain, **domains})
 

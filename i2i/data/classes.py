@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,10 +16,11 @@ import numpy as np
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
-from i2i.data.folder import class_folders, describe, list_images
-from i2i.data.listing import Columns
+from i2i.data.folder import class_folders, describe, empty_folders, list_images
+from i2i.data.listing import Columns, shown_files
 from i2i.errors import UserError
 
+log = logging.getLogger(__name__)
 IDX_PREFIX = {"train": "train", "test": "t10k", "val": "t10k"}
 
 
@@ -30,6 +32,7 @@ class ClassDataset(ImageDataset):
     output_name = "B"
     images: np.ndarray | None = None
     labels: np.ndarray
+    empty_classes: Sequence[str] = ()  # folders without an image
 
     def scan(self) -> Columns:
         idx_file = find_idx(self.root, self.config.phase, "images", 3)
@@ -82,7 +85,10 @@ class ClassDataset(ImageDataset):
             raise UserError(
                 f"--dataset_mode classes: no class folders with images in {folder}, and no file {idx} ({there})"
             )
-        files = [list_images(folder / name) for name in names]
+        self.empty_classes = empty_folders(folder) if folder != self.root else []
+        if self.empty_classes:
+            log.warning("class folders without an image are no classes: %s", shown_files(self.empty_classes))
+        files = [list_images(folder / name, passed_over=self.passed_over) for name in names]
         self.labels = np.repeat(np.arange(len(names)), [len(paths) for paths in files])
         return [path for paths in files for path in paths], tuple(names)
 

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from i2i.data.batch import DataSpec, ImageError, Key, OptionError, Sample
 from i2i.data.derive import Derivation, derivation
-from i2i.data.domain import FULL_RANGE, Domain, held_by
-from i2i.data.folder import describe, list_images
+from i2i.data.domain import FULL_RANGE, VOID, Domain, held_by
+from i2i.data.folder import describe, described_by_extension, list_images
 from i2i.data.listing import Columns, is_manifest, read_manifest, shown_files
 from i2i.data.pipeline import Pipeline
+from i2i.data.reading import Info
 from i2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ class ImageDataset(torch.utils.data.Dataset):
     def __init__(self, config: DataConfig, seed: int = 0, needs_b: bool = True) -> None:
         self.config, self.seed, self.needs_b = config, seed, needs_b
         self.root = Path(config.dataroot)
+        self.passed_over: list[str] = []  # files that no reader takes, and folders that cannot be opened
         self._take(self.scan())
+        if self.passed_over:
+            log.warning("not read: %s", "; ".join(described_by_extension(self.passed_over)))
         if unmatched := self.columns.unmatched:
             log.warning("%d files have no partner and are left out: %s", len(unmatched), shown_files(unmatched))
         self.pipeline = self._pipeline()
@@ -153,22 +157,33 @@ class ImageDataset(torch.utils.data.Dataset):
 
     def _domain(self, end: str, channels: int, classes: int, paths: list[str]) -> Domain:
         if classes:
-            return Domain(classes, "labels", 0, classes - 1)
+            return Domain(classes, "labels", 0, self._last_class(end, classes, paths))
         given = self.config.in_range if end == "in" else self.config.out_range
-        kind = self._kind(paths[0]) if paths else "uint8"
+        info = self._info(paths[0]) if paths else None
+        kind = info.kind if info is not None else "uint8"
         if given is None and kind not in FULL_RANGE:
             raise UserError(
                 f"{paths[0]} holds {kind}: give --{end}_range LOW HIGH, the values that become black and white "
                 f"(python -m i2i.check {self.config.dataroot} shows those of the files)"
             )
         low, high = given or FULL_RANGE[kind]
-        return Domain(channels, kind, low, high)
+        alpha = channels in (2, 4) and info is not None and info.alpha
+        if info is not None and info.nodata is not None:
+            log.info("pixels that files mark as nodata (%g) count as %g, the low end of the range", info.nodata, low)
+        return Domain(channels, kind, low, high, alpha)
 
-    def _kind(self, path: str) -> str:
+    def _last_class(self, end: str, classes: int, paths: list[str]) -> int:
+        """The number that the last class has in files: of two classes 255 where a few maps hold 0 and 255 alone."""
+        if classes != 2 or not self.pipeline.reader.are_masks(paths):
+            return classes - 1
+        log.info("label maps hold 0 and %d: %d is read as class 1 of --%s_classes 2", VOID, VOID, end)
+        return VOID
+
+    def _info(self, path: str) -> Info | None:
         try:
-            return self.pipeline.reader.info(path).kind
+            return self.pipeline.reader.info(path)
         except ImageError:
-            return "uint8"  # what is wrong with the file is said when it is loaded
+            return None  # what is wrong with the file is said when it is loaded
 
     def image(self, path: str, domain: Domain, key: Key, name: str) -> View:
         """An image by itself, with a crop and changes of its own; `name` is its domain, A or B."""
@@ -181,8 +196,10 @@ class ImageDataset(torch.utils.data.Dataset):
 
     def read(self, path: str, domain: Domain, key: Key) -> np.ndarray:
         """The resized pixels of a file."""
+        if domain.is_labels:
+            return self.pipeline.label_map(path, domain.is_mask)
         channels = domain.channels if self.derivation is None else self.derivation.input_channels
-        return self.pipeline.picture(path, channels, domain.is_labels)
+        return self.pipeline.picture(path, channels, domain.low)
 
     def table(self) -> Columns | None:
         """The rows of a manifest or of shards, if `--dataroot` is one of these."""
@@ -195,7 +212,7 @@ class ImageDataset(torch.utils.data.Dataset):
     def images_in(self, folder: Path) -> list[str | None]:
         """At most `--max_dataset_size` images below `folder`. Raises ValueError if there are none."""
         config = self.config
-        found = list_images(folder, config.max_dataset_size)
+        found = list_images(folder, config.max_dataset_size, self.passed_over)
         if not found:
             there = describe(folder, self.root, config.phase, config.dataset_mode)
             raise UserError(f"--dataset_mode {config.dataset_mode}: no images in {folder} ({there})")

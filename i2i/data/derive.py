@@ -74,7 +74,7 @@ class Grey(Derivation):
     takes = (1, 3, 4)
 
     def domains(self) -> tuple[Domain, Domain]:
-        return self.image._replace(channels=1), self.image
+        return self.image._replace(channels=1, alpha=False), self.image
 
     def input(self, pixels: np.ndarray) -> np.ndarray:
         return to_channels(pixels, 1)
@@ -126,7 +126,7 @@ class Inpainting(Derivation):
         return 4 if self.image.channels == 1 else self.image.channels + 1  # any other can be had as RGBA
 
     def domains(self) -> tuple[Domain, Domain]:
-        return self.image._replace(channels=self.image.channels + 1), self.image
+        return self.image._replace(channels=self.image.channels + 1, alpha=True), self.image
 
     def pair(self, pixels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         height, width = pixels.shape[:2]

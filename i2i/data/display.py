@@ -17,8 +17,8 @@ def displayed(pictures: dict[str, Tensor], a: Sequence[Domain], b: Sequence[Doma
     """Labelled batches (N, C, H, W) in [-1, 1] of the domains `a` and `b` as pictures (N, 1, 3 or 4, H, W).
 
     Labels are coloured, several conditions go side by side, and chroma gets the lightness that is among `pictures`, or
-    that of mid-grey. Of two channels red and green are made, of more than four the first three are shown. A label like
-    `fake_A`, and `real` by itself, is of domain a, any other of b.
+    that of mid-grey. Of two channels red and green are made; of four without alpha, and of more, the first three are
+    shown. A label like `fake_A`, and `real` by itself, is of domain a, any other of b.
     """
     domains = {name: a if name.endswith("_A") or name == "real" else b for name in pictures}
     lightness = next((images for name, images in pictures.items() if domains[name][0].kind == "lightness"), None)
@@ -41,4 +41,4 @@ def _picture(images: Tensor, domain: Domain, lightness: Tensor | None) -> Tensor
         return lab_to_rgb(torch.zeros_like(images[:, :1]) if lightness is None else lightness.float(), images)
     if domain.channels == 2:
         return torch.cat([images, torch.full_like(images[:, :1], -1)], dim=1)
-    return images if domain.channels <= 4 else images[:, :3]
+    return images if domain.in_png else images[:, :3]

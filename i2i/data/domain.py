@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,13 +19,28 @@ class Domain(NamedTuple):
     """One image of a sample: its channels, how files hold it, and which values go to -1 and to 1.
 
     `kind` is uint8, uint16 or float32; `labels`, a map of class indices that becomes one channel a class; or
-    `lightness` and `chroma`, the L and the ab of CIE Lab (with ranges of their own, and no file).
+    `lightness` and `chroma`, the L and the ab of CIE Lab (with ranges of their own, and no file). `alpha` tells whether
+    the last channel is transparency. `high` is the number of the last class in files of labels: 255 for masks that hold
+    0 and 255.
     """
 
     channels: int = 3
     kind: str = "uint8"
     low: float = 0.0
     high: float = 255.0
+    alpha: bool = False
+
+    @classmethod
+    def stored(cls, parts: Sequence[Any]) -> Domain:
+        """From a checkpoint; older ones do not tell alpha, which 2 and 4 channels of whole numbers were taken for."""
+        domain = cls(*parts)
+        guessed = domain.channels in (2, 4) and domain.kind in FULL_RANGE
+        return domain._replace(alpha=guessed) if len(parts) < len(cls._fields) else domain
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it holds two classes whose numbers in files are 0 and 255."""
+        return self.is_labels and (self.channels, self.high) == (2, VOID)
 
     @property
     def is_labels(self) -> bool:
@@ -35,13 +50,18 @@ class Domain(NamedTuple):
     @property
     def is_picture(self) -> bool:
         """Whether a PNG of 8 bits holds all that there is."""
-        return self.kind == "uint8" and self.channels in (1, 3, 4) and (self.low, self.high) == FULL_RANGE["uint8"]
+        return self.kind == "uint8" and self.in_png and (self.low, self.high) == FULL_RANGE["uint8"]
+
+    @property
+    def in_png(self) -> bool:
+        """Whether a PNG has a meaning for so many channels."""
+        return self.channels in (1, 3) or (self.channels == 4 and self.alpha)
 
     def of_kind(self, kind: str) -> Domain | None:
         """The same for files of another kind, where files of 8 and 16 bits are mixed; None if no range is known."""
         if kind == self.kind or self.kind not in FULL_RANGE or (self.low, self.high) != FULL_RANGE[self.kind]:
             return self
-        return Domain(self.channels, kind, *FULL_RANGE[kind]) if kind in FULL_RANGE else None
+        return Domain(self.channels, kind, *FULL_RANGE[kind], self.alpha) if kind in FULL_RANGE else None
 
     def to_tensor(self, pixels: np.ndarray) -> Tensor:
         """Pixels (H, W, C), or class indices (H, W), as (C, H, W): uint8 where [0, 255] is the range, else in [-1, 1].
@@ -78,6 +98,11 @@ def held_by(pixels: np.ndarray, domain: Domain, where: str) -> Domain:
             f"{where} holds {pixels.dtype} where {domain.kind} is expected: --in_range or --out_range tells the range"
         )
     return actual
+
+
+def classes_of_mask(stored: np.ndarray) -> np.ndarray:
+    """Return the class indices (H, W) of a mask that holds 0 and 255; other numbers stay."""
+    return np.where(stored == VOID, 1, stored).astype(stored.dtype)
 
 
 def merged(images: Sequence[Tensor]) -> Tensor:

@@ -11,6 +11,15 @@ import natsort
 
 from i2i.data.files import SEPARATOR, suffix
 from i2i.data.reading import readable_extensions
+from i2i.data.reading.extras import EXTRAS
+
+# What systems and people leave beside images, and is never one.
+LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "readme", "license", "licence", "copying"}
+LITTER_FOLDERS = {"@eadir", "__macosx"}
+NOTES = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".html", ".htm"}
+NOTES |= {".log", ".pdf", ".py", ".sh"}
+SHOWN = 3  # files of an extension
+PHASE_FOLDER = re.compile("(train|val|test)[AB]?", re.IGNORECASE)
 
 
 def is_image(path: str) -> bool:
@@ -18,10 +27,39 @@ def is_image(path: str) -> bool:
     return suffix(path) in readable_extensions()
 
 
-def list_images(folder: str | Path, limit: int | None = None) -> list[str]:
-    """Image files below `folder` in natural order (img2 before img10); hidden files are left out, links followed."""
+def list_images(folder: str | Path, limit: int | None = None, passed_over: list[str] | None = None) -> list[str]:
+    """Image files below `folder` in natural order (img2 before img10); hidden files are left out, links followed.
+
+    Files of other kinds, and folders that cannot be opened, are added to `passed_over`; notes and litter are not.
+    """
     # Sorted twice: img1 and img01 are alike to natsort, and the order of a file system is anybody's guess.
-    return natsort.natsorted(sorted(_walk(folder)))[:limit]
+    return natsort.natsorted(sorted(_walk(folder, passed_over=passed_over)))[:limit]
+
+
+def described_by_extension(paths: Sequence[str]) -> list[str]:
+    """Say how many of `paths` there are of each extension, with examples and the extra that would read them."""
+    kinds: dict[str, list[str]] = {}
+    for path in paths:
+        kind = "a folder that cannot be opened" if os.path.isdir(path) else suffix(path) or "no extension"
+        kinds.setdefault(kind, []).append(os.path.basename(path))
+    return [
+        f"{len(names):,} of {kind} ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
+        + (f", which pip install 'i2i-gan[{EXTRAS[kind]}]' reads" if kind in EXTRAS else "")
+        for kind, names in sorted(kinds.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+def in_any_case(path: Path, root: Path) -> Path:
+    """Return `path` below `root`, or the one folder whose name differs from it in case alone."""
+    if path.is_dir() or path == root or not path.is_relative_to(root):
+        return path
+    parent = in_any_case(path.parent, root)
+    try:
+        alike = [entry for entry in parent.iterdir() if entry.name.casefold() == path.name.casefold()]
+    except OSError:
+        return path
+    found = [entry for entry in alike if entry.is_dir()]
+    return found[0] if len(found) == 1 else path
 
 
 def has_images(folder: str | Path, recursive: bool = True) -> bool:
@@ -29,19 +67,32 @@ def has_images(folder: str | Path, recursive: bool = True) -> bool:
     return next(_walk(folder, recursive), None) is not None
 
 
-def _walk(folder: str | Path, recursive: bool = True) -> Iterator[str]:
-    extensions = readable_extensions()
+def _walk(folder: str | Path, recursive: bool = True, passed_over: list[str] | None = None) -> Iterator[str]:
+    extensions, others = readable_extensions(), [] if passed_over is None else passed_over
     seen: set[str] = set()  # a link may lead back to where it lies
-    for parent, folders, files in os.walk(folder, followlinks=True):
+
+    def closed(error: OSError) -> None:
+        others.append(str(error.filename))
+
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=closed):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions:
+        folders[:] = sorted(name for name in folders if recursive and not _is_litter(name, LITTER_FOLDERS))
+        for name in sorted(files):
+            if _is_litter(name, LITTER):
+                continue
+            extension = suffix(name)
+            if extension in extensions:
                 yield os.path.join(parent, name)
+            elif extension not in NOTES:
+                others.append(os.path.join(parent, name))
+
+
+def _is_litter(name: str, known: set[str]) -> bool:
+    return name.startswith(".") or name.casefold() in known
 
 
 def describe(looked_for: Path, root: Path, phase: str, mode: str) -> str:
@@ -66,9 +117,11 @@ def _contents(folder: Path) -> str:
 def fitting_modes(root: Path, phase: str) -> list[str]:
     """The dataset modes whose layout `root` has for `phase`."""
     modes = []
-    if (root / f"{phase}A").is_dir() and (root / f"{phase}B").is_dir():
+    if root.is_file():
+        return ["single"] if is_image(str(root)) else []
+    if all(in_any_case(root / f"{phase}{name}", root).is_dir() for name in "AB"):
         modes.append("unaligned")
-    if has_images(root / phase, recursive=False):
+    if has_images(in_any_case(root / phase, root), recursive=False):
         modes.append("aligned")
     if any(root.glob("*-images[-.]idx3-ubyte*")) or class_folders(root, phase)[1]:
         modes.append("classes")
@@ -82,16 +135,23 @@ def class_folders(root: Path, phase: str) -> tuple[Path, list[str]]:
 
     The names are in natural order; right in `root`, a folder called train, testA and the like is no class.
     """
-    if (root / phase).is_dir():
-        return root / phase, _subfolders(root / phase)
-    return root, [name for name in _subfolders(root) if not re.fullmatch("(train|val|test)[AB]?", name)]
+    folder = in_any_case(root / phase, root)
+    if not folder.is_dir():
+        folder = root
+    names = [name for name in _subfolders(folder) if has_images(folder / name)]
+    return folder, [name for name in names if folder != root or not PHASE_FOLDER.fullmatch(name)]
+
+
+def empty_folders(folder: Path) -> list[str]:
+    """The names of the folders in `folder` that hold no image."""
+    return [name for name in _subfolders(folder) if not has_images(folder / name)]
 
 
 def _subfolders(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return natsort.natsorted(name for name in names if has_images(folder / name))
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    return natsort.natsorted(name for name in names if not _is_litter(name, LITTER_FOLDERS))
 
 
 def common_stem(paths: Sequence[str | Path], root: str | Path) -> list[str]:

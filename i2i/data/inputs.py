@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from i2i.data import DataConfig, ImageDataset, build_dataset
-from i2i.data.folder import has_images
+from i2i.data.folder import has_images, in_any_case
 from i2i.data.listing import condition_folder
 from i2i.data.shards import is_shards
 from i2i.errors import UserError
@@ -27,7 +27,8 @@ def input_dataset(config: DataConfig) -> ImageDataset:
         place = str(_one_domain(root, config))
         return build_dataset(dataclasses.replace(config, dataset_mode="single", dataroot=place))
     special = config.conditions or config.derive != "none" or config.input_root != config.dataroot
-    folders = (root / config.phase).is_dir() or condition_folder(root, config.phase, config.direction[0]) is not None
+    own = condition_folder(root, config.phase, config.direction[0])
+    folders = own is not None or in_any_case(root / config.phase, root).is_dir()
     if root.is_dir() and not special and not folders and has_images(root, recursive=False):
         return build_dataset(dataclasses.replace(config, dataset_mode="single"))
     return build_dataset(config, needs_b=False)
@@ -36,7 +37,8 @@ def input_dataset(config: DataConfig) -> ImageDataset:
 def _one_domain(root: Path, config: DataConfig) -> Path:
     """Where the images of the domain lie from which `config.direction` leads."""
     folders = (root / f"{config.phase}{config.direction[0]}", root / config.phase)
-    found = next((folder for folder in folders if folder.is_dir()), None)
+    found = condition_folder(root, config.phase, config.direction[0])
+    found = found or next((folder for folder in folders if folder.is_dir()), None)
     given = config.input_root != config.dataroot
     whole = given or is_shards(str(root)) or root.is_file() or has_images(root, recursive=False)
     return found or (root if whole else folders[0])

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from i2i.data.files import SEPARATOR
-from i2i.data.folder import list_images
+from i2i.data.folder import in_any_case, list_images
 from i2i.errors import UserError
 
 PHASES = ("train", "val", "valid", "test")
-MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson")
+MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 
 class Columns(NamedTuple):
@@ -55,7 +55,8 @@ class Columns(NamedTuple):
         """
         columns = {name: self.column(name) for name in names}
         if missing := [name for name, files in columns.items() if files is None]:
-            raise UserError(f"{where} has no column {missing[0]!r}, but: {', '.join(self.files)}")
+            unpack = "; a tar file of folders is to be unpacked first" if where.endswith(".tar") else ""
+            raise UserError(f"{where} has no column {missing[0]!r}, but: {', '.join(self.files)}{unpack}")
         table = list(zip(*columns.values(), strict=True))
         kept = [row for row, files in enumerate(table) if None not in files][:limit]
         if not kept:
@@ -119,13 +120,19 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             delimiter = max("\t;,", key=header.count) if header else ","
             rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
             return [{name.strip(): (value or "").strip() for name, value in row.items() if name} for row in rows]
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if path.suffix.lower() == ".json":
+            rows = json.loads(text)
+        else:
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except FileNotFoundError:
         raise UserError(f"--dataroot {path}: there is no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
         raise UserError(f"--dataroot {path} cannot be read as a manifest ({error})") from None
-    if any(not isinstance(row, dict) for row in rows):
-        raise UserError(f'--dataroot {path}: every line of JSON lines is an object such as {{"a": ..., "b": ...}}')
+    if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
+        raise UserError(
+            f'--dataroot {path}: a manifest holds an object such as {{"a": ..., "b": ...}} for every sample, '
+            "one a line (.jsonl) or all in a list (.json)"
+        )
     return rows
 
 
@@ -134,9 +141,11 @@ def condition_folder(root: Path, phase: str, name: str) -> Path | None:
 
     The last is meant for no phase, and not taken where it has folders for some.
     """
-    places = (root / f"{phase}{name}", root / f"{phase}_{name}", root / phase / name, root / name / phase)
+    written = (root / f"{phase}{name}", root / f"{phase}_{name}", root / phase / name, root / name / phase)
+    places = (*written, *(in_any_case(place, root) for place in written))
     found = next((place for place in places if place.is_dir()), None)
-    return found or (root / name if (root / name).is_dir() and not phases_in(root / name) else None)
+    whole = in_any_case(root / name, root)
+    return found or (whole if whole.is_dir() and not phases_in(whole) else None)
 
 
 def phase_folder(folder: Path, phase: str) -> Path:
@@ -145,8 +154,8 @@ def phase_folder(folder: Path, phase: str) -> Path:
     Raises:
         ValueError: if it has folders for other phases only; names them.
     """
-    if (folder / phase).is_dir():
-        return folder / phase
+    if (found := in_any_case(folder / phase, folder)).is_dir():
+        return found
     if others := phases_in(folder):
         raise UserError(f"there is no folder {phase} in {folder}, but {', '.join(others)}; see --phase")
     return folder
@@ -154,16 +163,18 @@ def phase_folder(folder: Path, phase: str) -> Path:
 
 def phases_in(folder: Path) -> list[str]:
     """The phases that have a folder of their own in `folder`."""
-    return [name for name in PHASES if (folder / name).is_dir()]
+    return [name for name in PHASES if in_any_case(folder / name, folder).is_dir()]
 
 
-def paired(folders: Mapping[str, Path], limit: int | None = None) -> Columns:
+def paired(folders: Mapping[str, Path], limit: int | None = None, passed_over: list[str] | None = None) -> Columns:
     """Rows of files that have one name, whatever their extensions, in every one of `folders`.
+
+    `passed_over` is that of `list_images`.
 
     Raises:
         ValueError: if a folder has no images, two with one name, or none that all of them have.
     """
-    found = {name: _by_stem(folder) for name, folder in folders.items()}
+    found = {name: _by_stem(folder, passed_over) for name, folder in folders.items()}
     common = set.intersection(*(set(files) for files in found.values()))
     first = next(iter(found.values()))
     stems = [stem for stem in first if stem in common][:limit]
@@ -176,10 +187,10 @@ def paired(folders: Mapping[str, Path], limit: int | None = None) -> Columns:
     return Columns({name: [files[stem] for stem in stems] for name, files in found.items()}, unmatched=unmatched)
 
 
-def _by_stem(folder: Path) -> dict[str, str]:
+def _by_stem(folder: Path, passed_over: list[str] | None = None) -> dict[str, str]:
     """The images below `folder` by their path without extension, in one spelling of accents."""
     files: dict[str, str] = {}
-    for path in list_images(folder):
+    for path in list_images(folder, passed_over=passed_over):
         stem = unicodedata.normalize("NFC", os.path.splitext(os.path.relpath(path, folder))[0])
         if stem in files:
             raise UserError(f"{files[stem]} and {path} have one name: pairs are found by it; move one of them away")

@@ -101,6 +101,9 @@ class BatchStream:
         self.position, self.waited = position, 0.0
         self._batches: Iterator[Batch | ImageError] | None = None
         self._unusable = UnusableImages(len(dataset))
+        if batch_size * ranks > len(dataset):
+            images = f"the data set has {len(dataset)} image{'s' * (len(dataset) > 1)}"
+            log.warning("%s: a batch of --batch_size %d repeats some", images, batch_size)
 
     def __len__(self) -> int:
         """Samples in an epoch."""

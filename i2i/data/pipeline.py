@@ -12,9 +12,9 @@ import torch
 from i2i.data.augment import AUGMENT_PRESETS, draw
 from i2i.data.batch import ImageError, Key, OptionError
 from i2i.data.cache import build_cache
-from i2i.data.domain import Domain, held_by, merged
+from i2i.data.domain import Domain, classes_of_mask, held_by, merged
 from i2i.data.reading import Reader
-from i2i.data.reading.channels import check_channels, to_channels
+from i2i.data.reading.channels import Info, check_channels, to_channels
 from i2i.data.transforms import Preprocess, resized
 
 if TYPE_CHECKING:
@@ -60,15 +60,22 @@ class Pipeline:
         """A generator that depends on the seed, the key and the purpose alone, whatever process asks."""
         return np.random.default_rng((self.seed, key.epoch, key.item, purpose))
 
-    def picture(self, path: str, channels: int, labels: bool = False) -> np.ndarray:
-        """The pixels (H, W, C) of a file, or its class indices (H, W), resized."""
+    def picture(self, path: str, channels: int, fill: float = 0.0) -> np.ndarray:
+        """Return the pixels (H, W, C) of a file, resized; those that hold nothing are `fill`."""
 
         def make() -> np.ndarray:
-            if labels:
-                return self._resized(self.reader.labels(path), nearest=True)
-            return self._resized(self.reader.pixels(path, channels, self.preprocess.at_least))
+            return self._resized(self.reader.pixels(path, channels, self.preprocess.at_least, fill))
 
-        return self._cached(path, "labels" if labels else str(channels), make)
+        return self._cached(path, f"{channels} {fill:g}" if fill else str(channels), make)
+
+    def label_map(self, path: str, is_mask: bool = False) -> np.ndarray:
+        """Return the class indices (H, W) of a file, resized; of a mask 255 is class 1."""
+
+        def make() -> np.ndarray:
+            stored = self.reader.labels(path)
+            return self._resized(classes_of_mask(stored) if is_mask else stored, nearest=True)
+
+        return self._cached(path, "mask" if is_mask else "labels", make)
 
     def halves(self, path: str, channels: tuple[int, int]) -> list[np.ndarray]:
         """The left and the right half of a file, each resized, with so many channels."""
@@ -83,7 +90,8 @@ class Pipeline:
     def prepared(self, pixels: np.ndarray, channels: int, path: str) -> np.ndarray:
         """Pixels (H, W, C) that need no file of their own, as `picture` gives them; an ImageError names `path`."""
         try:
-            check_channels(pixels.shape[2], pixels.dtype.name, channels)
+            height, width, stored = pixels.shape
+            check_channels(Info(width, height, stored, pixels.dtype.name, "", ""), channels)
         except ValueError as error:
             raise ImageError(f"{path} {error}") from None
         return self._resized(to_channels(pixels, channels, self.reader.alpha))

@@ -9,7 +9,7 @@ import numpy as np
 
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
-from i2i.data.listing import Columns, phase_folder
+from i2i.data.listing import Columns, condition_folder, phase_folder
 from i2i.data.pipeline import Purpose
 
 
@@ -35,7 +35,7 @@ class UnalignedDataset(ImageDataset):
     def _folder(self, name: str) -> Path:
         given = self.config.dataroot_A if name == "A" else self.config.dataroot_B
         if given is None:
-            return self.root / f"{self.config.phase}{name}"
+            return condition_folder(self.root, self.config.phase, name) or self.root / f"{self.config.phase}{name}"
         return phase_folder(Path(given), self.config.phase)
 
     def __len__(self) -> int:

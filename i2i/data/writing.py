@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,15 +61,15 @@ def class_maps(images: Tensor) -> Tensor:
 
 def file_suffix(domain: Domain) -> str:
     """Of the files that `write_image` makes: .png, or .tif for what a PNG cannot hold."""
-    in_png = domain.is_labels or (domain.kind in FULL_RANGE and domain.channels in (1, 3, 4))
+    in_png = domain.is_labels or (domain.kind in FULL_RANGE and domain.in_png)
     return ".png" if in_png else ".tif"
 
 
 def write_image(image: Tensor, path: Path, domain: Domain, encoding: Encoding = DEFAULT) -> Path:
     """Write (C, H, W) in [-1, 1] to `path` with the suffix of its kind added, never seen half written; gives that path.
 
-    8 and 16 bits of 1, 3 or 4 channels are PNG, labels a PNG with a palette (above 256 classes: 16 bits of grey), and
-    floats and other numbers of channels TIFF.
+    8 and 16 bits of 1 or 3 channels, or 4 with alpha, are PNG, labels a PNG with a palette (above 256 classes: 16 bits
+    of grey; masks: 0 and 255), and floats and other numbers of channels TIFF.
     """
     return write_pixels(denormalise(image, domain), path, domain, encoding)
 
@@ -78,10 +79,17 @@ def write_pixels(pixels: np.ndarray, path: Path, domain: Domain, encoding: Encod
     suffix = file_suffix(domain)
     if suffix == ".tif":
         content = _tiff(pixels)
+    elif domain.is_mask:
+        content = _png(np.where(pixels == 1, VOID, 0).astype(np.uint8), encoding.png_level)
     else:
         write = _palette_png if domain.is_labels and pixels.dtype == np.uint8 else _png
         content = write(pixels, encoding.png_level)
     return _replaced(path.with_name(path.name + suffix), content)
+
+
+def write_geotiff(pixels: np.ndarray, path: Path, tags: Sequence[Any]) -> Path:
+    """Write (H, W) or (H, W, C) of any type to `path` with .tif added, with geographic tags; gives that path."""
+    return _replaced(path.with_name(path.name + ".tif"), _tiff(pixels, tags))
 
 
 def write_picture(pixels: np.ndarray, path: Path, encoding: Encoding = DEFAULT) -> Path:
@@ -145,11 +153,11 @@ def _palette_png(indices: np.ndarray, level: int) -> bytes:
     return content.getvalue()
 
 
-def _tiff(pixels: np.ndarray) -> bytes:
+def _tiff(pixels: np.ndarray, tags: Sequence[Any] = ()) -> bytes:
     import tifffile
 
     pixels = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
     content = io.BytesIO()
     photometric = "rgb" if pixels.shape[2:] == (3,) else "minisblack"
-    tifffile.imwrite(content, pixels, photometric=photometric, planarconfig="contig", metadata=None)
+    tifffile.imwrite(content, pixels, photometric=photometric, planarconfig="contig", metadata=None, extratags=tags)
     return content.getvalue()

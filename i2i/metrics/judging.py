@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from i2i.data.batch import normalise
+from i2i.data.domain import classes_of_mask
 from i2i.data.reading import Reader
 from i2i.errors import UserError
 from i2i.metrics import METRICS
@@ -37,16 +38,18 @@ class Score(NamedTuple):
 
 
 class Maps:
-    """Label maps in files: class indices (H, W)."""
+    """Label maps in files: class indices (H, W), also of masks that hold 0 and 255 for `num_classes` 2."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], num_classes: int = 0) -> None:
         self.paths, self.reader = list(paths), Reader()
+        self.are_masks = num_classes == 2 and self.reader.are_masks(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.from_numpy(self.reader.labels(self.paths[index])).long()
+        stored = self.reader.labels(self.paths[index])
+        return torch.from_numpy(classes_of_mask(stored) if self.are_masks else stored).long()
 
 
 class Judge:

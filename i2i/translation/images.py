@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -15,7 +16,9 @@ from tqdm import tqdm
 from i2i.acceleration import Work
 from i2i.acceleration.choices import most_halvings
 from i2i.data import ImageDataset, ImageError, Sample, collate, samples_in_order
+from i2i.data.files import read_bytes, suffix
 from i2i.data.folder import common_stem
+from i2i.data.reading.tiff import geographic_tags
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
 from i2i.translation.pictures import (
@@ -119,7 +122,8 @@ def _jobs(
     """Translate; what is left to do for each image of `names`, and gives its row."""
 
     def written(index: int, pictures: Pictures) -> Row:
-        return Row(index, names[index], write_pictures(folder, names[index], pictures, config.encoding))
+        tags = _geographic_tags(dataset.files[index], next(iter(pictures.by_label.values())).shown)
+        return Row(index, names[index], write_pictures(folder, names[index], pictures, config.encoding, tags))
 
     for indices, samples in _same_sized(dataset, list(names)):
         if isinstance(samples, ImageError):
@@ -128,6 +132,14 @@ def _jobs(
             batch = _translated_batch(translator, samples, config.pictures, labels)
             for index, pictures in zip(indices, batch, strict=True):
                 yield Job(partial(written, index, pictures), pictures.nbytes)
+
+
+def _geographic_tags(path: str, shown: torch.Tensor) -> list[Any]:
+    """The tags of a GeoTIFF that tell where its results lie, unless these are of another size."""
+    if suffix(path) not in (".tif", ".tiff"):
+        return []
+    height, width, _ = shown.shape
+    return geographic_tags(read_bytes(path), width, height)
 
 
 @torch.inference_mode()

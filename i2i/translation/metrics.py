@@ -84,9 +84,10 @@ class Assessment:
         truth = maps = None
         num_classes = material.dataset.config.out_classes if material.dataset is not None else 0
         if num_classes and material.is_paired:
-            truth, maps = Maps(found[labels.truth].paths), Maps(generated.paths)
+            truth, maps = (Maps(files.paths, num_classes) for files in (found[labels.truth], generated))
         elif "labels" in self.kinds:
-            truth = Maps(found[labels.source].paths)
+            assert material.dataset is not None
+            truth = Maps(found[labels.source].paths, material.dataset.config.in_classes)
         return Sets(
             generated=generated,
             real=found[labels.truth] if material.is_paired else material.targets,

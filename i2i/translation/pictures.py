@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from i2i.data.display import displayed
 from i2i.data.domain import Domain
-from i2i.data.writing import Encoding, class_maps, denormalise, write_picture, write_pixels
+from i2i.data.writing import Encoding, class_maps, denormalise, write_geotiff, write_picture, write_pixels
 from i2i.visuals.images import to_uint8
 
 
@@ -111,20 +111,25 @@ def _file_domain(a: Sequence[Domain], b: Sequence[Domain], label: str, kind: str
     return None if domain.is_picture else domain
 
 
-def write_pictures(folder: Path, name: str, pictures: Pictures, encoding: Encoding) -> dict[str, str]:
+def write_pictures(
+    folder: Path, name: str, pictures: Pictures, encoding: Encoding, tags: Sequence[Any] = ()
+) -> dict[str, str]:
     """Save `<name>_<label>.png` or `.jpg` below `folder`, and beside them what these cannot hold.
 
-    Gives the pictures' paths by label, relative to the folder above.
+    With geographic `tags` there is a TIFF file with them beside each picture. Gives the pictures' paths by label,
+    relative to the folder above.
     """
     pictures.ready()
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     written = {}
     for label, (shown, values, domain) in pictures.by_label.items():
         path = folder / f"{name}_{label}"
-        file = None
+        file, pixels = None, shown.numpy()
         if domain is not None and values is not None:
             pixels = values.numpy() if domain.is_labels else denormalise(values, domain)
             file = write_pixels(pixels, path, domain, encoding)
+        if tags:
+            write_geotiff(pixels, path, tags)
         if file is None or file.suffix != ".png":
             file = write_picture(shown.numpy(), path, encoding)
         written[label] = file.relative_to(folder.parent).as_posix()

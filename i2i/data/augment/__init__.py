@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from i2i.data.domain import FULL_RANGE, Domain
+from i2i.data.domain import Domain
 
 
 class Change(NamedTuple):
@@ -94,8 +94,7 @@ def colored_channels(domain: Domain) -> int:
     """How many channels of `domain`, from the first, hold colours: not classes, parts of Lab, or transparency."""
     if domain.kind in ("labels", "lightness", "chroma"):
         return 0
-    has_alpha = domain.channels in (2, 4) and domain.kind in FULL_RANGE
-    return domain.channels - has_alpha
+    return domain.channels - domain.alpha
 
 
 def blur_size(width: int, height: int) -> int:

@@ -11,15 +11,18 @@ from i2i.errors import UserError
 
 ALPHA = ("drop", "white", "black", "grey")
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, which Pillow's "L" uses too
-# Two and four channels of 8 or 16 bits end in alpha; in files of floats no channel has a meaning of its own.
-FITTING = {(1, 3), (3, 1)}
-FITTING_WITH_ALPHA = FITTING | {(1, 4), (3, 4), (2, 1), (2, 3), (2, 4), (4, 1), (4, 3)}
+FITTING = {(1, 3), (3, 1)}  # channels of a file, and those that can be made of them
+OPAQUE = {(1, 4), (3, 4)}  # by an alpha channel that hides nothing
+FITTING_OF_ALPHA = {(2, 1), (2, 3), (2, 4), (4, 1), (4, 3)}  # where the last channel of the file is alpha
+BANDS = ("TIFF", "numpy")  # formats whose channels may be anything, such as a red, green, blue and infrared band
+COLOURS = ("CMYK", "YCbCr")  # modes whose channels are not
 
 
 class Info(NamedTuple):
     """What the header of a file says: its upright size, channels of a page, kind (uint8, uint16, float32), and more.
 
-    `mode` is Pillow's, or else type and channels ("float32 x 7"); `pages` counts those that could be channels.
+    `mode` is Pillow's, or else type and channels ("float32 x 7"); `pages` counts those that could be channels; `alpha`
+    tells whether the format calls the last channel alpha; `nodata` is the value of pixels that hold nothing (GDAL).
     """
 
     width: int
@@ -29,6 +32,8 @@ class Info(NamedTuple):
     mode: str
     format: str
     pages: int = 1
+    alpha: bool = False
+    nodata: float | None = None
 
 
 class ImageFile(Protocol):
@@ -49,17 +54,21 @@ class UnfitError(UserError):
     """A sound file that cannot be used as it is; the message goes on from the file's name."""
 
 
-def check_channels(stored: int, kind: str, channels: int) -> None:
-    """Raises UnfitError if an image of that kind with `stored` channels cannot be had with `channels`."""
-    fitting = FITTING if kind == "float32" else FITTING_WITH_ALPHA
+def check_channels(info: Info, channels: int) -> None:
+    """Raise UnfitError if an image of which `info` is the header cannot be had with `channels`."""
+    are_colours = info.format not in BANDS or info.mode in COLOURS
+    fitting = FITTING | (OPAQUE if are_colours and info.kind != "float32" else set())
+    fitting |= FITTING_OF_ALPHA if info.alpha else set()
+    stored = info.channels
     if stored != channels and (stored, channels) not in fitting:
         raise UnfitError(f"has {stored} channels, {channels} are wanted; --in_channels/--out_channels {stored}")
 
 
 def to_channels(array: np.ndarray, channels: int, alpha: str = "drop") -> np.ndarray:
-    """Pixels (H, W, C) with 1 (grey), 3 (RGB) or 4 (RGBA) channels, of any pair that `check_channels` lets pass.
+    """Return pixels (H, W, C) with 1 (grey), 3 (RGB) or 4 (RGBA) channels, of any that `check_channels` lets pass.
 
-    Grey is ITU-R BT.601; what is transparent lies on the colour `alpha` says, unless that is to be dropped.
+    Of 2 and 4 channels the last is alpha. Grey is ITU-R BT.601; transparent pixels lie on the colour that `alpha`
+    names, unless it is "drop".
     """
     if array.shape[2] == channels:
         return array

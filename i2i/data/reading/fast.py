@@ -127,7 +127,8 @@ class PngFile(PillowFile):
         info = super().info
         if self.bits < 16:
             return info
-        return info._replace(channels=self.channels, kind="uint16", mode=f"uint16 x {self.channels}")
+        alpha = self.channels in (2, 4)
+        return info._replace(channels=self.channels, kind="uint16", mode=f"uint16 x {self.channels}", alpha=alpha)
 
     @cached_property
     def is_plain(self) -> bool:

@@ -49,10 +49,8 @@ class PillowFile:
     @property
     def info(self) -> Info:
         """What the header says."""
-        image, mode = self.image, plain_mode(self.image)
-        width, height = image.size[::-1] if self.orientation > 4 else image.size
-        kind = {"I;16": "uint16", "I": "float32", "F": "float32"}.get(mode, "uint8")
-        return Info(width, height, Image.getmodebands(mode), kind, image.mode, str(image.format))
+        info = pillow_info(self.image)
+        return info._replace(width=info.height, height=info.width) if self.orientation > 4 else info
 
     def pixels(self, at_least: tuple[int, int] | None = None, pages: int = 1) -> np.ndarray:
         """The image, upright: (H, W, C); it may come smaller, though not smaller than `at_least` (width, height)."""
@@ -77,6 +75,14 @@ class PillowFile:
 def orientation(image: Image.Image) -> int:
     """How EXIF data says the image is to be turned, 1 to 8; a TIFF file is turned by Pillow when it is loaded."""
     return 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+
+
+def pillow_info(image: Image.Image) -> Info:
+    """What the header of an opened image says, whichever way it is turned."""
+    mode = plain_mode(image)
+    kind = {"I;16": "uint16", "I": "float32", "F": "float32"}.get(mode, "uint8")
+    bands, alpha = Image.getmodebands(mode), mode in ("LA", "RGBA")
+    return Info(*image.size, bands, kind, image.mode, str(image.format), alpha=alpha)
 
 
 def plain_mode(image: Image.Image) -> str:

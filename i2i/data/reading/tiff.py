@@ -22,6 +22,10 @@ BITS, SAMPLES, FORMAT, ORIENTATION = 258, 277, 339, 274  # tags
 # All tags without which the pixels would be others: sizes, bits, compression, what lies where.
 NEEDED = {256, 257, BITS, 259, 262, 266, 273, ORIENTATION, SAMPLES, 278, 279, 284, 317, *range(322, 326), 338, FORMAT}
 PILLOW_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}
+EXTRA_SAMPLES, ALPHAS = 338, {1, 2}  # what channels beyond the colours are, and the values that mean alpha
+NODATA = 42113  # GDAL's: the value of pixels that hold nothing, as text
+# Where the image lies on the earth: pixel scale, tie points, transformation, and three of GeoTIFF's keys.
+GEOGRAPHIC = (33550, 33922, 34264, 34735, 34736, 34737)
 UNSIGNED = 1
 MINISWHITE = 0
 PLAIN = {MINISWHITE, 1, 2}  # grey and RGB: how the numbers are meant (photometric interpretation)
@@ -43,9 +47,12 @@ def exact_in_pillow(
         tags = image.tag_v2
         exact = (
             image.mode in PILLOW_MODES
+            and NODATA not in tags
             and set(tags.get(BITS, (1,))) <= set(bits)
             and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
             and tags.get(SAMPLES, 1) == len(image.getbands())
+            # Without the tag Pillow takes a fourth channel for alpha.
+            and ("A" not in image.getbands() or tags.get(EXTRA_SAMPLES, (0,))[-1] in ALPHAS)
             and (first_page or image.n_frames == 1)
         )
     except Exception:  # it is damaged, or of a kind that Pillow does not know: tifffile has the last word
@@ -62,11 +69,25 @@ def _tifffile() -> Any:
     return tifffile
 
 
-class TiffFile:
-    """A TIFF file of any depth, with any number of channels and pages of full size."""
+def geographic_tags(content: bytes, width: int, height: int) -> list[tuple[int, int, int, Any, bool]]:
+    """The tags that say where an image lies on the earth, as tifffile writes them; none if it is of another size."""
+    if not content.startswith(MAGICS):
+        return []
+    page: Any = _tifffile().TiffFile(io.BytesIO(content)).pages[0]
+    if (page.imagewidth, page.imagelength) != (width, height):
+        return []
+    tags = [page.tags[code] for code in GEOGRAPHIC if code in page.tags]
+    return [(tag.code, int(tag.dtype), tag.count, tag.value, True) for tag in tags]
 
-    def __init__(self, content: bytes, first_page: bool = False) -> None:
-        self.content = content
+
+class TiffFile:
+    """A TIFF file of any depth, with any number of channels and pages of full size.
+
+    Pixels that hold nothing, by GDAL's tag, are `fill` in what `pixels` gives.
+    """
+
+    def __init__(self, content: bytes, first_page: bool = False, fill: float = 0.0) -> None:
+        self.content, self.fill = content, fill
         self.file = _tifffile().TiffFile(io.BytesIO(content))
         if first_page:
             self.pages = [self.file.pages[0]]
@@ -97,7 +118,38 @@ class TiffFile:
         # A damaged file may have a list of numbers in place of one.
         width, height, channels = map(operator.index, (page.imagewidth, page.imagelength, page.samplesperpixel))
         size = (height, width) if self.orientation > 4 else (width, height)
-        return Info(*size, channels, kind_of(page.dtype), f"{page.dtype} x {channels}", "TIFF", len(self.pages))
+        alpha = channels in (2, 4) and bool(page.extrasamples) and int(page.extrasamples[-1]) in ALPHAS
+        mode = f"{page.dtype} x {channels}"
+        return Info(*size, channels, kind_of(page.dtype), mode, "TIFF", len(self.pages), alpha, self.nodata)
+
+    @property
+    def nodata(self) -> float | None:
+        """The value of pixels that hold nothing, which may be NaN; None if the file names none."""
+        text = str(self.page.tags.valueof(NODATA, "")).strip("\0 ")
+        try:
+            return float(text)
+        except ValueError:
+            return None
+
+    def hidden(self) -> np.ndarray | None:
+        """Which pixels of the first page hold nothing, (H, W); None if the file does not tell."""
+        if self.nodata is None:
+            return None
+        return np.logical_or.reduce(self._is_nodata(self._stored(self.page)), axis=2)
+
+    def _is_nodata(self, array: np.ndarray) -> np.ndarray:
+        if self.nodata is None:
+            return np.zeros(array.shape, bool)
+        # A value such as -3.4028234663852886e+38 is meant in the precision of the file.
+        value = np.asarray(self.nodata).astype(array.dtype) if array.dtype.kind == "f" else self.nodata
+        return np.isnan(array) if math.isnan(self.nodata) else np.equal(array, value)
+
+    def _filled(self, page: Any) -> np.ndarray:
+        stored = self._stored(page)
+        if (hidden := self._is_nodata(stored)).any():
+            limits = np.iinfo(stored.dtype) if stored.dtype.kind in "iu" else np.finfo(stored.dtype)
+            stored = np.where(hidden, np.clip(self.fill, limits.min, limits.max).astype(stored.dtype), stored)
+        return stored
 
     def pixels(self, at_least: tuple[int, int] | None = None, pages: int = 1) -> np.ndarray:
         """The first `pages` pages, one after the other as channels: (H, W, C) uint8, uint16 or float32."""
@@ -106,7 +158,7 @@ class TiffFile:
         for page in self.pages[:pages]:
             if page.photometric not in PLAIN and (page.photometric, page.compression) != YCBCR_OF_JPEG:
                 raise UnfitError(f"holds colours as {page.photometric.name}, which is not read; save it as RGB")
-        return np.concatenate([known_kind(self._stored(page)) for page in self.pages[:pages]], axis=2)
+        return np.concatenate([known_kind(self._filled(page)) for page in self.pages[:pages]], axis=2)
 
     def labels(self) -> np.ndarray:
         """The first page as stored, with 0 as black: (H, W, C)."""
