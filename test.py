@@ -6,6 +6,8 @@ if __name__ == "__main__":
     limit_spinning()  # before the first import of torch
 
 from i2i.data.inputs import input_dataset
+from i2i.data.quiet import silence_libraries
+from i2i.process import judge_in_full_precision, prepare_process
 from i2i.translation import generate_images, translate_dataset
 from options.test_options import TestOptions
 
@@ -13,6 +15,7 @@ from options.test_options import TestOptions
 def test(options: TestOptions) -> None:
     folder, config = options.folder, options.test
     translator = options.translator()
+    translator.inference.set_up = prepare_process
     dataset = None if options.generates else input_dataset(options.images(translator))
     assessment = options.assessment(translator, dataset)  # what it lacks is said before the work begins
     if dataset is None:
@@ -23,9 +26,11 @@ def test(options: TestOptions) -> None:
         print(f"{count} images translated")
     print(f"pictures: {folder / 'images'}\npage: {folder / config.page}")
     if assessment is not None:
+        judge_in_full_precision()
         print(assessment(folder))
 
 
 if __name__ == "__main__":
+    silence_libraries()
     options = TestOptions()
     options.one_line(lambda: test(options))

@@ -6,6 +6,8 @@ if __name__ == "__main__":
     limit_spinning()  # before the first import of torch
 
 from i2i.data import BatchStream, sample_batch
+from i2i.data.quiet import silence_libraries
+from i2i.process import prepare_process
 from i2i.training import Trainer
 from i2i.visuals.options import build_boards
 from options.train_options import TrainOptions
@@ -15,6 +17,8 @@ def build_trainer(options: TrainOptions) -> Trainer:
     device = options.seeded_device()
     dataset, validator = options.datasets(device)
     model = options.built_model(dataset.spec, device)
+    acceleration = options.choices(model, len(dataset), device)
+    prepare_process(acceleration, device)
     trainer = Trainer(
         model,
         BatchStream(dataset, options.data.batch_size, options.run.seed, device),
@@ -23,7 +27,7 @@ def build_trainer(options: TrainOptions) -> Trainer:
         options=options.saved(),
         samples=sample_batch(dataset, device=device),
         resume_command=options.resume_command,
-        acceleration=options.choices(model, len(dataset), device),
+        acceleration=acceleration,
         validator=validator,
         validation=options.validation,
     )
@@ -40,5 +44,6 @@ def train(options: TrainOptions) -> None:
 
 
 if __name__ == "__main__":
+    silence_libraries()
     options = TrainOptions()
     options.one_line(lambda: train(options))

@@ -23,6 +23,7 @@ from i2i.acceleration import AccelerationConfig, Work, choose
 from i2i.data import Batch, DataSpec
 from i2i.data.memory import keep_freed_memory
 from i2i.models import MODELS, build_model
+from i2i.process import prepare_process
 from i2i.run import resolve_device, seed_everything
 from i2i.training import TrainConfig, Trainer
 
@@ -114,6 +115,7 @@ def i2i_step(case: Case, words: set[str], device: torch.device) -> Step:
     work = Work(True, LONG, case.batch_size, (case.size, case.size))
     networks = [network for player in model.players.values() for network in player.modules]
     choices = choose(AccelerationConfig(**asked), device, work, networks)
+    prepare_process(choices, device)  # as train.py does
     config = TrainConfig(checkpoint_activations="checkpoint" in words)
     trainer = Trainer(model, SameBatch(noise(case, device)), config, acceleration=choices)  # type: ignore[arg-type]
     model.train()

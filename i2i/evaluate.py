@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from i2i.config import OptionParser, as_dict, check_choice, check_range, from_values, option
+from i2i.data.quiet import silence_libraries
 from i2i.environment import environment
 from i2i.errors import UserError
 from i2i.metrics import METRICS
@@ -21,6 +22,7 @@ from i2i.metrics.figures import make_card
 from i2i.metrics.image_sets import Files, find_images, holds, partners
 from i2i.metrics.judging import Judge, Maps
 from i2i.metrics.page import save_page
+from i2i.process import judge_in_full_precision
 from i2i.run import resolve_device
 
 log = logging.getLogger(__name__)
@@ -207,4 +209,6 @@ def _parser() -> OptionParser:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
+    silence_libraries()
+    judge_in_full_precision()
     raise SystemExit(main())

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from i2i.acceleration import AccelerationConfig, Choices, Work, accelerate, autocast, choose, mark_step, uncompile
 from i2i.acceleration.apply import HALF
+from i2i.networks.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +21,11 @@ Results = TypeVar("Results", Tensor, dict[str, Tensor])
 
 
 class Inference:
-    """Runs work on `networks`, which lie on `device` and are its own, as `config` says, for one thread at a time.
+    """Runs work on `networks`, which lie on `device`, as `config` says, for one thread at a time.
 
-    `by_image` says that dropout or batch norm treats each image of a batch by itself.
+    The networks are changed for the sake of speed, and nothing else of the process; a command that has the process to
+    itself sets `set_up`, which gets the choices once they are made. `by_image` says that dropout or batch norm treats
+    each image of a batch by itself.
     """
 
     def __init__(
@@ -31,14 +33,7 @@ class Inference:
     ) -> None:
         self.networks, self.device, self.config, self.by_image = networks, device, config, by_image
         self.choices: Choices | None = None
-        self._lock = threading.RLock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._lock = threading.RLock()
+        self.set_up: Callable[[Choices, torch.device], None] | None = None
 
     def prepare(self, work: Work = SINGLE) -> Choices:
         """Decide how to compute, which depends on how much `work` there is, and make the networks so; only once.
@@ -46,7 +41,7 @@ class Inference:
         Raises:
             ValueError: for what this device cannot do.
         """
-        with self._lock:
+        with locked(self.networks):
             if self.choices is None:
                 work = work._replace(by_image=self.by_image)
                 self.choices = choose(self.config, self.device, work, self.networks)
@@ -55,6 +50,8 @@ class Inference:
                 accelerate(self.networks, self.choices, self.device)
                 self._halve_weights(self.choices.precision)
                 self._lay_out_weights(self.choices.channels_last)
+                if self.set_up is not None:
+                    self.set_up(self.choices, self.device)
             return self.choices
 
     def _halve_weights(self, precision: str) -> None:
@@ -75,7 +72,7 @@ class Inference:
 
     def __call__(self, work: Callable[[], Results]) -> Results:
         """What `work` gives; without compiling if that fails."""
-        with self._lock:  # work replaces layers' forwards and modes for its time
+        with locked(self.networks):  # what they are prepared by, and CUDA graphs, are for one thread at a time
             choices = self.prepare()
             mark_step(choices)
             with autocast(choices, self.device):

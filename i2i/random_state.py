@@ -1,15 +1,20 @@
-"""The state of every random generator that a run draws from."""
+"""The state of every random generator that a run draws from, and draws that leave those generators alone."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# Those of torch.nn.init that show themselves to a mode do so before the fill that they end in.
+_FILLS = ("normal_", "uniform_", "kaiming_uniform_")
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
@@ -56,12 +61,68 @@ def replayed(states: tuple[Tensor, Tensor | None], device: torch.device) -> Iter
 
 @contextmanager
 def isolated(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn in here from Python's, NumPy's, torch's generators and that of `device`: they are put back."""
+    """Put the generators of Python, NumPy, torch and `device` back at the end, whatever is drawn from them meanwhile.
+
+    Other threads of the process would draw the same numbers twice: this is for training, which has its process alone.
+    """
     states = random_states(device)
     try:
         yield
     finally:
         restore_random_states(states, device)
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it whatever fills a tensor with random numbers leaves it as memory comes, and draws nothing.
+
+    Building networks then takes next to no time; constants, such as the ones of a norm, are made as ever. On
+    `torch.device("meta")` constants that no checkpoint holds would be lost, and its `normal_` imports the compiler.
+    """
+
+    def __torch_function__(
+        self, function: Callable, types: Any, arguments: tuple = (), keywords: dict[str, Any] | None = None
+    ) -> Any:
+        if function.__name__ in _FILLS:
+            return arguments[0] if arguments else (keywords or {})["tensor"]
+        if function is torch.linalg.qr:  # how orthogonal weights are made of normal ones
+            return arguments[0], arguments[0]
+        return function(*arguments, **keywords or {})
+
+
+class Drawing(TorchFunctionMode):
+    """Draw the initial weights and the dropout of networks from `generator`, in this thread, within this context.
+
+    On the CPU the numbers are those that torch's own generator would give from the same seed.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def __torch_function__(
+        self, function: Callable, types: Any, arguments: tuple = (), keywords: dict[str, Any] | None = None
+    ) -> Any:
+        keywords = keywords or {}
+        if function is F.dropout:
+            return self._dropout(*arguments, **keywords)
+        if function.__name__ in _FILLS:
+            keywords = keywords | {"generator": self.generator}
+        return function(*arguments, **keywords)
+
+    def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        return x * dropout_mask(x, p, [self.generator]) if training else x
+
+
+def dropout_mask(x: Tensor, p: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """Draw what dropout multiplies `x` by: 0 with probability `p`, else 1 / (1 - p); zeros where `p` is 1.
+
+    Each of `generators` fills an equal share of the rows, in the order of NCHW whatever the layout of `x`. On the CPU
+    the numbers are those of torch's own dropout.
+    """
+    mask = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    for rows, generator in zip(mask.split(len(x) // len(generators)), generators, strict=True):
+        rows.bernoulli_(1 - p, generator=generator)
+    return mask.div_(1 - p) if p < 1 else mask
 
 
 def _device_state(device: torch.device) -> Tensor | None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i import process
 from i2i.acceleration import AccelerationConfig, Choices, Work, accelerate, autocast, choose
 from i2i.acceleration import apply as applied
 from i2i.acceleration import choices as rules
@@ -22,6 +23,7 @@ from i2i.config import tokens_from
 from i2i.data import Batch
 from i2i.models import GanModel
 from i2i.networks import CLASS_GENERATORS, GENERATORS, build_generator
+from i2i.process import prepare_process
 from i2i.random_state import random_states
 from i2i.training import TrainConfig, Trainer
 from i2i.training.rehearsal import rehearse
@@ -144,10 +146,10 @@ def test_algorithms_are_tried_out_for_a_single_size(monkeypatch: pytest.MonkeyPa
 
 def test_memory_is_kept_where_there_is_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[None] = []
-    monkeypatch.setattr(applied, "keep_freed_memory", lambda: calls.append(None))
+    monkeypatch.setattr(process, "keep_freed_memory", lambda: calls.append(None))
     for system, asked, keeps in (("linux", "auto", 1), ("win32", "auto", 0), ("linux", "off", 0), ("linux", "on", 1)):
         monkeypatch.setattr(rules.sys, "platform", system)
-        accelerate([], chosen(CPU, keep_memory=asked), CPU)
+        prepare_process(chosen(CPU, keep_memory=asked), CPU)
         assert (len(calls), system, asked) == (keeps, system, asked)
         calls.clear()
 
@@ -232,18 +234,18 @@ def cuda_flags() -> Iterator[Callable[[], tuple[bool, bool, bool]]]:
 
 
 def test_fp32_on_cuda_is_fp32(cuda_flags: Callable[[], tuple[bool, bool, bool]]) -> None:
-    accelerate([], chosen(CUDA, precision="fp32"), CUDA)
+    prepare_process(chosen(CUDA, precision="fp32"), CUDA)
     assert cuda_flags() == (False, False, True)
     assert torch.backends.cuda.matmul.fp32_precision == "ieee"
     assert torch.backends.cudnn.conv.fp32_precision != "tf32"
-    accelerate([], chosen(CUDA, TRAINING._replace(image_size=None)), CUDA)
+    prepare_process(chosen(CUDA, TRAINING._replace(image_size=None)), CUDA)
     assert cuda_flags() == (True, False, False)
     assert torch.backends.cudnn.conv.fp32_precision == "tf32"
 
 
 def test_other_devices_leave_the_settings_of_cuda_alone(cuda_flags: Callable[[], tuple[bool, bool, bool]]) -> None:
     before = cuda_flags()
-    accelerate([network("resnet_6blocks")], chosen(CPU), CPU)
+    prepare_process(chosen(CPU), CPU)
     assert cuda_flags() == before
 
 

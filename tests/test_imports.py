@@ -23,9 +23,9 @@ MAY_IMPORT = {
     "check": {"config", "data"},
     "visuals": {"config", "metrics.METRICS"},
     "random_state": set[str](),
-    "acceleration": {"config", "data.memory"},
+    "acceleration": {"config"},
     "models": {"config", "random_state", "data", "networks", "losses"},
-    "metrics": {"config", "data", "visuals.images"},
+    "metrics": {"config", "random_state", "data", "visuals.images"},
     "doctor": {"config", "metrics", "visuals.board", "models.game"},
     "validation": {"config", "data", "metrics", "visuals", "models"},
     "training": {

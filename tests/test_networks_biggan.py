@@ -16,7 +16,7 @@ from i2i.networks.class_conditional import ConditionalBatchNorm, base_and_doubli
 from i2i.networks.residual import DiscriminatorBlock, GeneratorBlock, level_widths
 from i2i.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from i2i.networks.spectral import spectral_normalize
-from i2i.networks.undrawn import Undrawn
+from i2i.random_state import Undrawn
 
 LABEL = torch.tensor([0, 2])
 

@@ -10,7 +10,7 @@ from i2i.networks.blocks import initialize
 from i2i.networks.equalized import EqualizedConv2d, EqualizedEmbedding, EqualizedLinear
 from i2i.networks.styled import AdaINLayer, ModulatedConv2d, NoisyLeakyReLU, enlarged
 from i2i.networks.stylegan import STYLES, DownBlock, StyleGANDiscriminator, StyleGANGenerator
-from i2i.networks.undrawn import Undrawn
+from i2i.random_state import Undrawn
 
 
 def small_generator(num_classes: int = 3, **keywords: Any) -> StyleGANGenerator:

@@ -17,7 +17,7 @@ import train
 from i2i import reference_weights
 from i2i.models import GanModel, build_model
 from i2i.networks import GENERATORS, INITIALIZATIONS, UPSAMPLINGS, initialize
-from i2i.networks.undrawn import Undrawn
+from i2i.random_state import Undrawn
 from i2i.training import checkpoint
 from i2i.training.optimizer import Adam
 from i2i.translator import Translator, load_model

@@ -1,15 +1,14 @@
-"""Choices put to work: layouts, kernels, compiling, and what is set for the whole process."""
+"""Choices put to work on networks: layouts, kernels, compiling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from i2i.acceleration.choices import Choices
-from i2i.data.memory import keep_freed_memory
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -23,8 +22,8 @@ def accelerate(
     """Prepare `networks`, which lie on `device`, in place and once; of `compiled` (default: all) the code is compiled.
 
     Compiling happens at the first call; it suits generators, whereas a compiled discriminator would compute the
-    gradients of its weights in the generator's phases too. Names of parameters stay as they are. Settings of CUDA and
-    of the allocator are the whole process's.
+    gradients of its weights in the generator's phases too. Names of parameters stay as they are. The networks alone are
+    changed; the settings of the process belong to the program, see `i2i.process`.
     """
     networks = list(networks)
     for network in networks:
@@ -36,10 +35,6 @@ def accelerate(
     if choices.compile != "off":
         for network in networks if compiled is None else compiled:
             network.compile(mode=None if choices.compile == "default" else choices.compile)
-    if choices.keep_memory:
-        keep_freed_memory()
-    if device.type == "cuda":
-        _set_up_cuda(choices)
 
 
 def _lay_out(network: nn.Module, device: torch.device) -> None:
@@ -56,13 +51,6 @@ def _channels_last(network: nn.Module, inputs: tuple[Tensor | None, ...]) -> tup
     return tuple(map(laid_out, inputs))
 
 
-def _set_up_cuda(choices: Choices) -> None:
-    # Not the newer `fp32_precision`: once that is set, reading these flags raises, and torch's own compiler reads them.
-    torch.backends.cudnn.allow_tf32 = choices.precision != "fp32"
-    torch.backends.cuda.matmul.allow_tf32 = False  # torch's own default; products are a small part of the work
-    torch.backends.cudnn.benchmark = choices.cudnn_benchmark
-
-
 def uncompile(networks: Iterable[nn.Module]) -> None:
     """Take the compiling of `accelerate` back."""
     for network in networks:
@@ -75,9 +63,16 @@ def autocast(choices: Choices, device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 
-def eagerly(choices: Choices) -> AbstractContextManager:
-    """The context for calls unlike those of the work, which compiled networks would be compiled for once more."""
-    return nullcontext() if choices.compile == "off" else torch.compiler.set_stance("force_eager")
+@contextmanager
+def eagerly(networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Run compiled `networks` uncompiled, for calls that they would have to be compiled for once more."""
+    compiled = [(network, network._compiled_call_impl) for network in networks]
+    uncompile(network for network, _ in compiled)
+    try:
+        yield
+    finally:
+        for network, call in compiled:
+            network._compiled_call_impl = call
 
 
 def mark_step(choices: Choices) -> None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from i2i.check import check
 from i2i.config import OptionParser, check_range, from_values
 from i2i.data import DataConfig
+from i2i.data.quiet import silence_libraries
 from i2i.errors import UserError
 
 
@@ -71,5 +72,6 @@ def _cores() -> int:
 
 
 if __name__ == "__main__":
+    silence_libraries()
     logging.getLogger("i2i").setLevel(logging.ERROR)  # what it warns of is in the report
     raise SystemExit(main())

@@ -18,6 +18,7 @@ from i2i.check.measure import View, shift_between, view
 from i2i.check.sources import Row, Slot, Wanted
 from i2i.data.batch import ImageError
 from i2i.data.files import signature
+from i2i.data.quiet import silence_libraries
 from i2i.data.reading import Info, Reader
 
 SECONDS_A_FILE = 60.0
@@ -93,10 +94,11 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([__name__])
-    return ProcessPoolExecutor(workers, context, _ignore_interrupts)
+    return ProcessPoolExecutor(workers, context, _settle)
 
 
-def _ignore_interrupts() -> None:
+def _settle() -> None:
+    silence_libraries()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the main process ends the others
 
 

@@ -21,6 +21,7 @@ from i2i.data.domain import Domain
 from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
 from i2i.data.prefetch import DEATHS, Direct, Prefetcher, SideStream
+from i2i.data.quiet import silence_libraries
 from i2i.data.transport import Channel
 from i2i.errors import UserError
 
@@ -201,6 +202,7 @@ def _workers(count: int) -> dict[str, Any]:
 
 def _settle(worker: int) -> None:
     keep_freed_memory()
+    silence_libraries()
     # A terminal's Ctrl-C goes to the whole group, and the main process needs its batches to finish the step. (To ignore
     # SIGTERM instead would make the interpreter hang at its exit, where it ends workers by SIGTERM.)
     if hasattr(os, "setpgrp"):

@@ -13,7 +13,7 @@ from i2i.data.batch import normalise
 from i2i.evaluation.labelled import Labelled
 from i2i.models.generation import evaluation_mode
 from i2i.networks.layers import Conv2d
-from i2i.random_state import isolated
+from i2i.random_state import Drawing
 
 FEATURES = 128
 BATCH = 128
@@ -80,26 +80,30 @@ def train_classifier(
     passes = passes or max(PASSES, min(MOST_PASSES, LEAST_IMAGES // len(data.labels)))
     channels, size = data.images.shape[1], data.images.shape[-1]
     steps = max(1, len(data.labels) // BATCH)
-    with isolated(device):
-        torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    of_device = generator if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
+    with Drawing(generator):
         network = Classifier(num_classes, size, channels).to(device)
-        optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, passes * steps)
-        for _ in tqdm(range(passes), "training the classifier", leave=False, disable=None):
-            for rows in torch.randperm(len(data.labels)).split(BATCH)[:steps]:  # without what is left at the end
-                images, labels = data.take(rows)
-                logits = network(normalise(shifted(images, SHIFT).to(device)))
-                optimizer.zero_grad()
-                F.cross_entropy(logits, labels.to(device)).backward()
-                optimizer.step()
-                schedule.step()
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, passes * steps)
+    for _ in tqdm(range(passes), "training the classifier", leave=False, disable=None):
+        order = torch.randperm(len(data.labels), generator=generator)
+        for rows in order.split(BATCH)[:steps]:  # without what is left at the end
+            images, labels = data.take(rows)
+            inputs = normalise(shifted(images, SHIFT, generator).to(device))
+            with Drawing(of_device):
+                logits = network(inputs)
+            optimizer.zero_grad()
+            F.cross_entropy(logits, labels.to(device)).backward()
+            optimizer.step()
+            schedule.step()
     return network
 
 
-def shifted(images: Tensor, most: int) -> Tensor:
+def shifted(images: Tensor, most: int, generator: torch.Generator | None = None) -> Tensor:
     """Move each of (N, C, H, W) by up to `most` pixels either way, its border repeated behind it."""
     count, _, height, width = images.shape
-    down, right = torch.randint(-most, most + 1, (2, count, 1))
+    down, right = torch.randint(-most, most + 1, (2, count, 1), generator=generator)
     rows = (torch.arange(height) + down).clamp(0, height - 1)
     columns = (torch.arange(width) + right).clamp(0, width - 1)
     moved = images[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)

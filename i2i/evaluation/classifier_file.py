@@ -14,6 +14,7 @@ from i2i.data.cache import user_cache_folder
 from i2i.errors import UserError
 from i2i.evaluation.classifier import FEATURES, Classifier, accuracy, classify, train_classifier
 from i2i.evaluation.labelled import Real
+from i2i.random_state import Undrawn
 from i2i.run import resolve_device
 from i2i.training import checkpoint
 
@@ -80,7 +81,8 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 def _network(real: Real) -> Classifier:
     channels, size = real.train.images.shape[1], real.train.images.shape[-1]
-    return Classifier(len(real.classes), size, channels)
+    with Undrawn():
+        return Classifier(len(real.classes), size, channels)
 
 
 def _digest(real: Real, seed: int) -> str:

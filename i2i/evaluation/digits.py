@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.config import OptionParser, check_range, from_values, option
+from i2i.data.memory import keep_freed_memory
 from i2i.errors import UserError
 from i2i.evaluation.candidate import read_checkpoint
 from i2i.evaluation.judging import SAMPLES, check_counts, curve, judge
@@ -122,5 +123,6 @@ def _parser() -> OptionParser:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
+    keep_freed_memory()
     logging.getLogger("i2i.evaluation").setLevel(logging.INFO)
     raise SystemExit(main())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from i2i.config import OptionParser, from_values
+from i2i.data.memory import keep_freed_memory
 from i2i.explore.directions import DirectionsConfig, directions
 from i2i.explore.export import ExportConfig, export
 from i2i.explore.interpolation import InterpolationConfig, interpolate
@@ -80,5 +81,6 @@ def _with_flag(tokens: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     logging.getLogger("i2i").setLevel(logging.ERROR)  # how networks are made faster is of no interest here
     raise SystemExit(main())

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import warnings
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 from i2i.config import check_choice
 from i2i.errors import UserError
+from i2i.random_state import Undrawn
 
 SIZE = 299
 BATCH = 32
@@ -55,7 +54,8 @@ class Extractor:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Features:
         """Features of uint8 images (N, C, H, W): grey is repeated, alpha dropped, N is any number."""
-        with _full_precision(self.device):
+        # No autocast of a training around, no kernels fused by the sizes seen so far; both are this thread's.
+        with torch.autocast(self.device.type, enabled=False), torch.jit.optimized_execution(False):
             parts = [self.body(self._prepare(part)).float() for part in images.split(BATCH)]
             features = torch.cat(parts)
             probabilities = None if self.classes is None else (features @ self.classes.T).softmax(dim=1).cpu()
@@ -137,9 +137,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _scripted(path: Path, device: torch.device) -> Parts:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
-        network = torch.jit.load(str(path), map_location=device).eval()
+    network = torch.jit.load(str(path), map_location=device).eval()
     if "return_features" not in str(network.forward.schema):
         return "TorchScript", network, None
     # NVIDIA's resizes in its forward, so that the layers within are called, as clean-fid does.
@@ -150,20 +148,12 @@ def _torch_fidelity(path: Path, device: torch.device) -> Parts:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     torch.load(path, map_location="cpu", weights_only=True)  # raises on a pickle of code, which the library would run
-    with torch.random.fork_rng(devices=[]):  # it draws weights before it loads them
+    with Undrawn():  # it would draw weights before it loads them
         network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
     # Its forward takes uint8 only and resizes; it calls its children in order, the last of which tells the classes.
     *layers, classifier = network.to(device).children()
     # Without the bias, as the Inception Score was first published; so do torch-fidelity and NVIDIA.
     return "torch-fidelity's Inception", nn.Sequential(*layers, nn.Flatten()), classifier.weight
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    # Neither TF32 nor autocast of a training around, nor kernels that are fused by the sizes seen so far.
-    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    with exact, torch.autocast(device.type, enabled=False), torch.jit.optimized_execution(False):
-        yield
 
 
 def _clean(images: Tensor) -> Tensor:

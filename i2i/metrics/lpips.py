@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from i2i.config import check_choice
 from i2i.errors import UserError
 from i2i.metrics.config import LPIPS_NETS
+from i2i.random_state import Undrawn
 
 
 class Backbone(NamedTuple):
@@ -115,7 +116,7 @@ def _fetch(net: str) -> Path:
 def _load_network(net: str, file: Path) -> nn.Module:
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
-    with torch.random.fork_rng(devices=[]):  # it begins with random weights
+    with Undrawn():  # it would begin with random weights
         network = _NoTrainLpips(net=net, pnet_rand=True)  # type: ignore[arg-type]
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)

@@ -5,8 +5,7 @@ L1, SSIM and LPIPS equal the distances of these names that a model trains with. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -33,7 +32,7 @@ def paired_values(names: Iterable[str], fake: Tensor, real: Tensor, lpips: LPIPS
     if "lpips" in names and lpips is None:
         raise UserError("lpips needs its network: give lpips=load_lpips()")
     check_paired(names, fake.shape[-1], fake.shape[-2], lpips.net if lpips else "alex")
-    with torch.no_grad(), _full_precision(fake.device):
+    with torch.no_grad(), torch.autocast(fake.device.type, enabled=False):  # a training may be around
         values = {name: PAIRED[name](fake.float(), real.float()) for name in names if name in PAIRED}
         if lpips is not None and "lpips" in names:
             values["lpips"] = lpips(fake, real)
@@ -52,15 +51,6 @@ def check_paired(names: Iterable[str], width: int, height: int, lpips_net: str =
         check_lpips_size(lpips_net, width, height)
 
 
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Neither the autocast of a training around nor TF32, whose rounding is as large as the constants of SSIM."""
-    deterministic = torch.backends.cudnn.deterministic
-    exact = torch.backends.cudnn.flags(enabled=True, deterministic=deterministic, allow_tf32=False)
-    with exact, torch.autocast(device.type, enabled=False):
-        yield
-
-
 def _l1(fake: Tensor, real: Tensor) -> Tensor:
     return (fake - real).abs().mean(dim=(1, 2, 3))
 
@@ -75,8 +65,10 @@ def _ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
     """SSIM at five scales (Wang et al. 2003, doi 10.1109/ACSSC.2003.1292216, eq. 7); negative contrasts count as 0."""
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    unit_fake, unit_real = ((images + 1) / 2 for images in (fake, real))
-    return multiscale_structural_similarity_index_measure(unit_fake, unit_real, data_range=1.0, reduction="none")
+    # In double precision TF32, whose rounding is as large as the constants of SSIM, does not matter.
+    exact = torch.float32 if fake.device.type == "mps" else torch.float64
+    unit_fake, unit_real = ((images.to(exact) + 1) / 2 for images in (fake, real))
+    return multiscale_structural_similarity_index_measure(unit_fake, unit_real, data_range=1.0, reduction="none").float()
 
 
 PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": _l1, "psnr": _psnr, "ssim": ssim, "ms_ssim": _ms_ssim}

@@ -5,7 +5,6 @@ Section 4.1 of arXiv 1611.07004, with a network of the user's choice in the plac
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import torch
@@ -33,9 +32,7 @@ class Segmentation:
         self.name, self.digest = file.name, file_digest(file)
         self.device, self.num_classes = device, 0
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
-                self.network = torch.jit.load(str(file), map_location=device).eval()
+            self.network = torch.jit.load(str(file), map_location=device).eval()
         except RuntimeError as error:
             raise UserError(f"--segmentation {file} is no TorchScript file: save it by torch.jit.save") from error
 

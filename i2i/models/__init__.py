@@ -8,7 +8,7 @@ from i2i.models.base import GanModel, Phase, Player
 from i2i.models.cgan import CGAN
 from i2i.models.cyclegan import CycleGAN
 from i2i.models.pix2pix import Pix2Pix
-from i2i.networks.undrawn import Undrawn
+from i2i.random_state import Undrawn
 
 MODELS: dict[str, type[GanModel]] = {
     "cgan": CGAN,

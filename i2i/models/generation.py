@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import ParametrizationList
+from torch.overrides import TorchFunctionMode
 
 from i2i.networks.kernels import is_channels_last
-from i2i.random_state import isolated
+from i2i.networks.locks import locked
+from i2i.random_state import dropout_mask
 
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Dropout off and running statistics used, without a gradient; every submodule's mode is put back."""
-    with _modes_restored(module), torch.no_grad():
-        module.eval()
-        yield
+    """Dropout off and running statistics used, without a gradient; every submodule's mode is put back.
+
+    Threads that ask for the same module wait for each other.
+    """
+    with locked([module]):
+        training = [submodule for submodule in module.modules() if submodule.training]
+        if training:
+            module.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for submodule in training:
+                submodule.training = True
 
 
 @contextmanager
@@ -30,63 +41,50 @@ def image_statistics(module: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
     """Dropout on, drawn for each image from its seed, and BatchNorm by each image's own statistics, for one batch.
 
     How the reference translates unless it is given `--eval`, one image after the other; its running statistics move on
-    the way, ours do not. Nothing is left changed.
+    the way, ours do not. Apart from the modes of a module in training nothing is changed, not even for the time.
     """
     device = next(module.parameters()).device
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-    with _modes_restored(module), torch.no_grad(), isolated(device), ExitStack() as replaced:
-        torch.manual_seed(seeds[0])  # for whatever else may draw
-        module.train()
-        for layer in module.modules():
-            if isinstance(layer, ParametrizationList):
-                layer.eval()  # no power iteration of a spectral norm
-            elif isinstance(layer, nn.Dropout):
-                replaced.enter_context(_forward(layer, partial(_dropout, layer.p, generators)))
-            elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-                replaced.enter_context(_forward(layer, partial(_normalised_by_image, layer)))
+    with evaluation_mode(module), _ByImage([torch.Generator(device).manual_seed(seed) for seed in seeds]):
         yield
 
 
-@contextmanager
-def _forward(layer: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    own = vars(layer).get("forward")
-    layer.forward = forward
-    try:
-        yield
-    finally:
-        del layer.forward
-        if own is not None:
-            layer.forward = own
+class _ByImage(TorchFunctionMode):
+    """What dropout and batch norm do in this thread, within this context, whatever the mode of their layers."""
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self.generators = generators
+
+    def __torch_function__(
+        self, function: Callable, types: Any, arguments: tuple = (), keywords: dict[str, Any] | None = None
+    ) -> Any:
+        if function is F.dropout:
+            return self._dropout(*arguments, **keywords or {})
+        if function is F.batch_norm:
+            return _normalised_by_image(*arguments, **keywords or {})
+        return function(*arguments, **keywords or {})
+
+    def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        return x * dropout_mask(x, p, self.generators)  # an image's numbers do not depend on its company
 
 
-def _dropout(p: float, generators: Sequence[torch.Generator], x: Tensor) -> Tensor:
-    # Row by row and in the order of NCHW whatever the layout: an image's numbers do not depend on its company. On the
-    # CPU they are those of torch's own dropout after `torch.manual_seed`.
-    noise = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    for row, generator in zip(noise.split(1), generators, strict=True):
-        row.bernoulli_(1 - p, generator=generator)
-    return x * noise.div_(1 - p)
-
-
-def _normalised_by_image(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    """Batch norm with a batch of each image: instance norm with the weights of `norm`, by the kernel for the layout."""
-    scale, shift, eps = norm.weight, norm.bias, norm.eps
+def _normalised_by_image(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Batch norm with a batch of each image: instance norm with weights, by the kernel for the layout."""
     if len(x) > 1 and not x.is_cpu:
-        return F.instance_norm(x, weight=scale, bias=shift, eps=eps)
+        return F.instance_norm(x, weight=weight, bias=bias, eps=eps)
     if len(x) > 1 and not is_channels_last(x):
-        return F.group_norm(x, x.shape[1], scale, shift, eps)
-    rows = [F.batch_norm(row, None, None, scale, shift, training=True, eps=eps) for row in x.split(1)]
+        return F.group_norm(x, x.shape[1], weight, bias, eps)
+    rows = [F.batch_norm(row, None, None, weight, bias, training=True, eps=eps) for row in x.split(1)]
     return rows[0] if len(rows) == 1 else torch.cat(rows)
-
-
-@contextmanager
-def _modes_restored(module: nn.Module) -> Iterator[None]:
-    modes = [(m, m.training) for m in module.modules()]
-    try:
-        yield
-    finally:
-        for submodule, training in modes:
-            submodule.training = training
 
 
 def ties_images(generator: nn.Module) -> bool:

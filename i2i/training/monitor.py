@@ -228,7 +228,7 @@ class Monitor:
         """The averaged weights, if there are any, uncompiled, and random states that come back."""
         trainer = self.trainer
         average = trainer.ema.applied() if trainer.ema is not None else nullcontext()
-        with average, eagerly(trainer.acceleration), isolated(trainer.stream.device):
+        with average, eagerly(trainer.generators), isolated(trainer.stream.device):
             yield
 
     def observations(self) -> tuple[dict[str, list[float]], dict[str, Tensor]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from i2i.data.quiet import silence_libraries
 from i2i.translation.rows import Row
 
 PATIENCE = 10  # seconds for a helper to finish the images that it has begun
@@ -82,6 +83,7 @@ def device_of(process: int, device: torch.device) -> torch.device:
 def _help(file: Path, number: int, threads: int, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it is already, but on Windows
     logging.disable(logging.WARNING)  # the first process says the same
+    silence_libraries()
     torch.set_num_threads(threads)
     with suppress(BrokenPipeError), closing(_rows(file, number)) as rows:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import math
 import operator
 import struct
@@ -64,8 +63,6 @@ def exact_in_pillow(
 def _tifffile() -> Any:
     import tifffile
 
-    # It writes a line about every oddity of every file that it reads, epoch after epoch.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     return tifffile
 
 
