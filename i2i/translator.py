@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from i2i.data.batch import normalise
 from i2i.data.derive import Derivation, derivation
 from i2i.data.display import displayed
 from i2i.data.domain import Domain, classes_of_mask, held_by
-from i2i.data.reading import pil_pixels
+from i2i.data.reading import Reader, pil_pixels
 from i2i.data.writing import denormalise
 from i2i.errors import UserError
 from i2i.inference import Inference
@@ -35,8 +36,10 @@ from i2i.training import checkpoint
 
 log = logging.getLogger(__name__)
 
-READING = ("derive", "derive_scale", "alpha")  # options of a run that say how its input is made of an image
+# Options of a run that say how its input is made of an image.
+READING = ("derive", "derive_scale", "alpha", "pages", "max_pixels")
 AnyImage = Image.Image | np.ndarray | Tensor
+SLACK = 1e-3  # by which rounding may take a tensor out of [-1, 1]
 
 
 class Translator:
@@ -44,6 +47,8 @@ class Translator:
 
     `target` is the domain that images are translated to. `running_statistics` is the reference's `--eval`. The model is
     the translator's own from now on: it is moved to the device, and made faster by what `acceleration` says.
+    Nothing else of the process is touched, and threads may share a translator. `alpha`, `pages` and `max_pixels` say
+    how files are read.
     """
 
     def __init__(
@@ -57,13 +62,15 @@ class Translator:
         derive: str = "none",
         derive_scale: int = 4,
         alpha: str = "drop",
+        pages: str = "auto",
+        max_pixels: int = Reader.max_pixels,
         acceleration: AccelerationConfig | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
         fold_spectral_norm(self.model)
         self.target, self.seed, self.running_statistics = target, seed, running_statistics
-        self.alpha = alpha
+        self.reader = Reader(alpha, pages, max_pixels)
         networks = self.model.players["generator"].modules
         by_image = not (running_statistics or model.spec.classes) and any(map(ties_images, networks))
         self.inference = Inference(networks, self.device, acceleration or AccelerationConfig(), by_image)
@@ -123,21 +130,26 @@ class Translator:
         model.get_submodule("generator").load_state_dict(weights)
         return cls(model, derive="colorization" if spec.a else "none", **keywords)
 
-    def __call__(self, image: AnyImage) -> AnyImage:
+    def __call__(self, image: AnyImage | str | Path) -> AnyImage:
         """Translate one image; what comes back is of the kind and the size of what went in.
 
         Takes a Pillow image, an array (H, W) or (H, W, C) of the numbers that the files of the domain hold (uint8,
-        uint16, or floats in the range that the run was given), or a tensor (C, H, W), uint8 or float in [-1, 1].
-        Where the run translates to label maps, the classes come back, and colours for a colorization.
+        uint16, or floats in the range that the run was given), or a tensor (C, H, W), uint8 or float in [-1, 1]. A
+        path is opened as test.py opens it, and a Pillow image comes back. Where the run translates to label maps, the
+        classes come back, and colours for a colorization.
 
         Raises:
-            ValueError: if it has other channels than the model takes, or floats have no known range.
+            ImageError: if the path is no image that can be read; it is a ValueError too.
+            ValueError: if it has other channels than the model takes, another type, values that are not finite or, in
+                a tensor, outside [-1, 1], or if floats have no known range.
         """
         if isinstance(image, Tensor):
+            self._check_tensor(image)
             return self.translate(self._checked(normalise(image))[None])[0].to(image.device)
         source, target = self._domains()
-        pixels = self._pixels(image, source)
-        domain = held_by(pixels, source, "this array")
+        where = str(image) if isinstance(image, str | Path) else f"this {_kind_of(image)}"
+        pixels = self._pixels(image, source, where)
+        domain = held_by(pixels, source, where)
         batch = self._checked(normalise(domain.to_tensor(pixels)))[None]
         result = self.translate(batch)
         if target.kind == "chroma":
@@ -159,21 +171,30 @@ class Translator:
         self.device = self.inference.device = device
         self.model.to(device)
 
-    def _pixels(self, image: Image.Image | np.ndarray, source: Domain) -> np.ndarray:
-        """(H, W, C) numbers of `source`, or (H, W) class indices."""
+    def _pixels(self, image: Image.Image | np.ndarray | str | Path, source: Domain, where: str) -> np.ndarray:
+        """(H, W, C) numbers of `source`, or (H, W) class indices; `where` they are from, for errors."""
         if source.is_labels:
-            indices = np.asarray(image)
+            indices = self.reader.labels(str(image)) if isinstance(image, str | Path) else np.asarray(image)
             if indices.ndim != 2:
                 raise UserError(f"the model takes a map of classes (H, W), this one has the shape {indices.shape}")
+            if indices.dtype.kind not in "bui":
+                raise UserError(f"{where} holds {indices.dtype}, and a map of classes whole numbers")
             return classes_of_mask(indices) if source.is_mask else indices
         channels = source.channels if self.derivation is None else self.derivation.input_channels
-        pixels = pil_pixels(image, channels, self.alpha) if isinstance(image, Image.Image) else image
+        if isinstance(image, str | Path):
+            pixels = self.reader.pixels(str(image), channels, fill=source.low)
+        else:
+            pixels = pil_pixels(image, channels, self.reader.alpha) if isinstance(image, Image.Image) else image
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         if pixels.ndim != 3:
             raise UserError(f"an image has the shape (H, W) or (H, W, C), this one {pixels.shape}")
+        if pixels.dtype.kind not in "buif":
+            raise UserError(f"{where} holds {pixels.dtype}, not numbers")
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise UserError(f"{where} holds values that are not finite (NaN or infinity); replace them")
         if self.derivation is None:
             return pixels
-        image_domain = held_by(pixels, self.derivation.image, "this array")
+        image_domain = held_by(pixels, self.derivation.image, where)
         return dataclasses.replace(self.derivation, image=image_domain).input(pixels)
 
     def _domains(self) -> tuple[Domain, Domain]:
@@ -184,19 +205,56 @@ class Translator:
         return source[0], target[0]
 
     def _checked(self, image: Tensor) -> Tensor:
-        channels = self.model.spec.in_channels if self.target == "b" else self.model.spec.out_channels
-        if image.ndim != 3 or image.shape[0] != channels:
+        channels = self._channels(self.target == "b")
+        if image.ndim != 3 or image.shape[0] != channels or not image.numel():
             shape = tuple(image.shape)
             raise UserError(f"the model takes images of {channels} channels, this one has the shape {shape}")
         return image.to(self.device)
 
+    def _channels(self, of_a: bool) -> int:
+        return self.model.spec.in_channels if of_a else self.model.spec.out_channels
+
+    def _check_tensor(self, image: Tensor) -> None:
+        """Raises ValueError for numbers that are no image: a tensor has no domain by which others could be read."""
+        if image.dtype == torch.uint8 or not image.numel():
+            return
+        if not image.is_floating_point():
+            raise UserError(f"this tensor holds {_name(image.dtype)}: float in [-1, 1] or uint8 is expected")
+        low, high = (end.item() for end in image.detach().float().aminmax())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise UserError("this tensor holds values that are not finite (NaN or infinity); replace them")
+        if low < -1 - SLACK or high > 1 + SLACK:
+            raise UserError(
+                f"this tensor holds values from {low:.4g} to {high:.4g}: floats are expected in [-1, 1], as "
+                "x / 127.5 - 1 makes them of 0 to 255, and 0 to 255 as uint8"
+            )
+
+    def _check_batch(self, images: Tensor, of_a: bool) -> None:
+        channels = self._channels(of_a)
+        if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
+            found = f"{_name(images.dtype)} {tuple(images.shape)}"
+            raise UserError(f"a batch is float (N, {channels}, H, W) in [-1, 1], this one {found}")
+
     def translate(self, images: Tensor, paths: tuple[str, ...] = ()) -> Tensor:
-        """Translate a batch (N, C, H, W) in [-1, 1]; `paths` name the seeds of the images' dropout."""
+        """Translate a batch (N, C, H, W) in [-1, 1]; `paths` name the seeds of the images' dropout.
+
+        The images lie on the translator's device. That they are finite and in [-1, 1] is not looked at.
+
+        Raises:
+            ValueError: for other shapes, and for other types than floats.
+        """
+        self._check_batch(images, self.target == "b")
         batch = Batch(a=images, paths_a=paths) if self.target == "b" else Batch(b=images, paths_b=paths)
         return self.inference(lambda: self.model.translate(batch, target=self.target, **self._options)).to(images.dtype)
 
     def visuals(self, images: Tensor, truth: Tensor | None, paths: tuple[str, ...] = ()) -> dict[str, Tensor]:
-        """All that the model shows of a batch, and of the true translations if they are known, by label."""
+        """All that the model shows of a batch, and of the true translations if they are known, by label.
+
+        Both as `translate` takes them, and with its errors.
+        """
+        self._check_batch(images, self.target == "b")
+        if truth is not None:
+            self._check_batch(truth, self.target != "b")
         batch = Batch(a=images, b=truth, paths_a=paths, paths_b=paths if truth is not None else ())
         if self.target == "a":
             batch = Batch(a=batch.b, b=batch.a, paths_a=batch.paths_b, paths_b=batch.paths_a)
@@ -218,6 +276,19 @@ class Translator:
         if not isinstance(model, CGAN):
             raise UserError("this run translates images, and makes none of classes; call the translator with an image")
         return self.inference(lambda: model.translate(batch, seed=seed, truncation=truncation)).float()
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _kind_of(image: Any) -> str:
+    """Raises ValueError for what is neither a Pillow image nor an array."""
+    if isinstance(image, Image.Image):
+        return "image"
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"a {type(image).__name__} is no image: give a Pillow image, an array, a tensor or a path")
+    return "array"
 
 
 def _picture(array: np.ndarray) -> Image.Image:

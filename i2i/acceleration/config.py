@@ -14,7 +14,11 @@ KERNELS = ("auto", "plain")
 
 @dataclasses.dataclass(frozen=True)
 class AccelerationConfig:
-    """How to compute; `auto` decides by device, networks and amount of work, and says why."""
+    """How to compute; `auto` decides by device, networks and amount of work, and says why.
+
+    From Python `keep_memory`, `cudnn_benchmark`, and tf32 in place of fp32, do nothing by themselves: they are settings
+    of the whole process, which `i2i.process.prepare_process` makes for the commands.
+    """
 
     precision: str = option(
         "auto", "bf16 is faster where there is hardware for it, tf32 and fp16 need CUDA", choices=PRECISIONS

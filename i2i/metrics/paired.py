@@ -68,7 +68,9 @@ def _ms_ssim(fake: Tensor, real: Tensor) -> Tensor:
     # In double precision TF32, whose rounding is as large as the constants of SSIM, does not matter.
     exact = torch.float32 if fake.device.type == "mps" else torch.float64
     unit_fake, unit_real = ((images.to(exact) + 1) / 2 for images in (fake, real))
-    return multiscale_structural_similarity_index_measure(unit_fake, unit_real, data_range=1.0, reduction="none").float()
+    return multiscale_structural_similarity_index_measure(
+        unit_fake, unit_real, data_range=1.0, reduction="none"
+    ).float()
 
 
 PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": _l1, "psnr": _psnr, "ssim": ssim, "ms_ssim": _ms_ssim}
