@@ -49,8 +49,9 @@ def translate_dataset(
 ) -> int:
     """Translate every image of `dataset` into `folder`/images, with an index.html; gives the number translated.
 
-    Of several `processes`, which are started here, all have the weights and the list of files that this one has; a
-    script that asks for several must begin below `if __name__ == "__main__"`.
+    Of several `processes`, which are started here, all have the weights and the list of files that this one has, and
+    this one a share of its own threads until they end; a script that asks for several must begin below
+    `if __name__ == "__main__"`.
 
     Raises:
         ImageError: for a file that cannot be used, unless the data set skips those.
