@@ -15,6 +15,7 @@ from PIL import Image
 
 from i2i.data import BatchStream, ImageError, Key, Sample, sample_batch
 from i2i.data.single import SingleDataset
+from i2i.errors import UserError
 from tests.pictures import dataset, noise, numbered, numbers, save
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals between processes are a matter of POSIX")
@@ -191,7 +192,7 @@ class Dying(SingleDataset):
 def test_the_death_of_a_worker_is_one_line(tmp_path: Path) -> None:
     numbered(tmp_path, 4)
     following = BatchStream(Dying(dataset(tmp_path, "single", num_threads=1).config), 2)
-    with pytest.raises(OSError, match="a process that loads images has died.*--num_threads") as caught:
+    with pytest.raises(UserError, match="a process that loads images has died.*--num_threads") as caught:
         following()
     assert "\n" not in str(caught.value)
 

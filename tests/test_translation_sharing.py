@@ -21,6 +21,7 @@ from PIL import Image
 from i2i.data.domain import Domain
 from i2i.data.inputs import input_dataset
 from i2i.data.writing import Encoding, denormalise
+from i2i.errors import UserError
 from i2i.reference_weights import Architecture, build, save_reference
 from i2i.translation import TestConfig, background, images, translate_dataset
 from i2i.translation.background import Job, in_background
@@ -179,7 +180,7 @@ def test_label_maps_wait_and_are_written_as_classes(tmp_path: Path) -> None:
 def test_a_batch_is_turned_into_the_pixels_of_its_images(channels: int) -> None:
     drawn = torch.rand(2, channels, 300, 16, generator=torch.Generator().manual_seed(0)) * 2.2 - 1.1
     drawn[0, :, :256] = (torch.arange(256) / 127.5 - 1).view(1, 256, 1)
-    domain = (Domain(channels),)
+    domain = (Domain(channels, alpha=channels == 4),)
     results = pictures_of({"real_A": drawn, "fake_B": drawn}, (domain, domain), ["fake_B"], ["uint8", "uint8"])
     for image, (by_label, _) in zip(drawn, results, strict=True):
         picture = by_label["fake_B"]
@@ -296,7 +297,7 @@ def test_a_helper_that_dies_is_an_error_and_not_a_silence() -> None:
     sender.close()
     rows = gathered([Row(0, "a", {})], [receiver])
     assert next(rows).item == 0 and next(rows).item == 1
-    with pytest.raises(OSError, match="a process that translates has died"):
+    with pytest.raises(UserError, match="a process that translates has died"):
         next(rows)
 
 

@@ -46,7 +46,7 @@ class DataSpec(NamedTuple):
     @property
     def domains(self) -> tuple[tuple[Domain, ...], tuple[Domain, ...]]:
         """What the images of a and of b hold."""
-        return self.a or (Domain(self.in_channels),), self.b or (Domain(self.out_channels),)
+        return self.a or (Domain.stored((self.in_channels,)),), self.b or (Domain.stored((self.out_channels,)),)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values, for a checkpoint."""

@@ -32,7 +32,7 @@ class Domain(NamedTuple):
 
     @classmethod
     def stored(cls, parts: Sequence[Any]) -> Domain:
-        """From a checkpoint; older ones do not tell alpha, which 2 and 4 channels of whole numbers were taken for."""
+        """From a checkpoint; where `alpha` is not told, the last of 2 or 4 channels of whole numbers is taken for that."""
         domain = cls(*parts)
         guessed = domain.channels in (2, 4) and domain.kind in FULL_RANGE
         return domain._replace(alpha=guessed) if len(parts) < len(cls._fields) else domain
