@@ -32,7 +32,7 @@ class Domain(NamedTuple):
 
     @classmethod
     def stored(cls, parts: Sequence[Any]) -> Domain:
-        """From a checkpoint; where `alpha` is not told, the last of 2 or 4 channels of whole numbers is taken for that."""
+        """From a checkpoint; where `alpha` is not told, the last of 2 or 4 channels of whole numbers is alpha."""
         domain = cls(*parts)
         guessed = domain.channels in (2, 4) and domain.kind in FULL_RANGE
         return domain._replace(alpha=guessed) if len(parts) < len(cls._fields) else domain
