@@ -8,6 +8,7 @@ if __name__ == "__main__":
 from i2i.data import BatchStream, sample_batch
 from i2i.data.quiet import silence_libraries
 from i2i.process import prepare_process
+from i2i.streams import outlast_readers
 from i2i.training import Trainer
 from i2i.visuals.options import build_boards
 from options.train_options import TrainOptions
@@ -45,5 +46,6 @@ def train(options: TrainOptions) -> None:
 
 if __name__ == "__main__":
     silence_libraries()
+    outlast_readers()
     options = TrainOptions()
     options.one_line(lambda: train(options))

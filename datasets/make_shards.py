@@ -18,7 +18,7 @@ from i2i.data import DATASETS, DataConfig, ImageDataset, build_dataset
 from i2i.data.classes import ClassDataset
 from i2i.data.files import read_bytes, suffix
 from i2i.data.shards import CLASSES, class_names
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 
 Sample = dict[str, str | np.ndarray]  # by field: the path of an image, its pixels, or, under `cls`, the class index
 
@@ -139,8 +139,9 @@ def main(arguments: list[str] | None = None) -> None:
         if options["dataset_mode"] == "single" and phase.is_dir():  # else the images of all phases
             options["dataroot"] = str(phase)
         dataset = build_dataset(DataConfig(**options | {"conditions": tuple(options.get("conditions", ()))}))
-        shards = make_shards(dataset, out, max_size, max_count, None if in_order else seed)
-    except (ValueError, OSError) as error:
+        with file_errors("--out", out):
+            shards = make_shards(dataset, out, max_size, max_count, None if in_order else seed)
+    except UserError as error:
         parser.error(str(error))
     print(f"{len(shards)} shards: --dataset_mode {options['dataset_mode']} --dataroot '{pattern_of(shards)}'")
 

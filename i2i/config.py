@@ -132,7 +132,7 @@ class OptionParser(argparse.ArgumentParser):
         with ending(self.prog):
             try:
                 yield
-            except (UserError, OSError) as error:
+            except UserError as error:
                 self.error(" ".join(str(error).split()))
 
     def _unknown(self, name: str) -> str:

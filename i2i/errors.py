@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from i2i.streams import READER_GONE, open_missing_streams, reader_is_gone, silence_broken_streams
+
 
 class UserError(ValueError):
     """Something that the user got wrong; the message names the value, the choices and the way out.
@@ -44,12 +46,28 @@ def end(program: str, message: str, code: int = 2) -> NoReturn:
 def ending(program: str, verbose: bool = False) -> Iterator[None]:
     """Run a command: one line and exit code 2 for a `UserError`, exit code 130 for Ctrl-C.
 
-    Any other exception is a bug: its traceback is printed with a last line on reporting it, and the exit code is 1.
-    `verbose` prints the traceback of a `UserError` too.
+    Nothing is printed, and the exit code is 141, if nobody reads stdout any more (`| head`). Any other exception is a
+    bug: its traceback is printed with a last line on reporting it, and the exit code is 1. `verbose` prints the
+    traceback of a `UserError` too. A standard stream that is closed leads to the null device from here on.
     """
+    open_missing_streams()
     try:
-        yield
-    except (UserError, OSError) as error:
+        with _in_one_line(program, verbose):
+            yield
+    except BrokenPipeError:  # of the line above, on stderr
+        if not reader_is_gone():
+            raise
+        raise SystemExit(READER_GONE) from None
+    finally:
+        silence_broken_streams()
+
+
+@contextmanager
+def _in_one_line(program: str, verbose: bool) -> Iterator[None]:
+    try:
+        with _flushed():
+            yield
+    except UserError as error:
         if verbose:
             traceback.print_exc()
         end(program, str(error))
@@ -57,5 +75,18 @@ def ending(program: str, verbose: bool = False) -> Iterator[None]:
         print(f"{program}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_is_gone():
+            raise
         traceback.print_exc()
-        end(program, f"{type(error).__name__} is a bug, not bad input: report the traceback above with the command", 1)
+        name, report = type(error).__name__, "with the command and the traceback above"
+        end(program, f"{name} is a bug of the program or of your own code, not bad input: report it {report}", code=1)
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
+    """Flush stdout at the end, where an error can still be told, unlike at the end of the interpreter."""
+    try:
+        yield
+    finally:
+        with file_errors("standard output"):
+            sys.stdout.flush()

@@ -11,7 +11,7 @@ from pathlib import Path
 from i2i.config import OptionParser, as_dict, check_choice, check_range, from_values, option
 from i2i.data.quiet import silence_libraries
 from i2i.environment import environment
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.metrics import METRICS
 from i2i.metrics.baselines import Sets, Training
 from i2i.metrics.card import Card
@@ -65,9 +65,9 @@ class EvaluateConfig:
 def main() -> int:
     """Judge or compare, print, write, and give the exit code: 0, or 2 for what is wrong with the options."""
     parser = _parser()
-    given = parser.given(sys.argv[1:])
-    values = parser.defaults | given
     with parser.one_line():
+        given = parser.given(sys.argv[1:])
+        values = parser.defaults | given
         config: EvaluateConfig = from_values(EvaluateConfig, values)
         if "compare" in given:
             if config.json:
@@ -75,15 +75,18 @@ def main() -> int:
             cards = [Card.load(path) for path in given["compare"]]
             print(comparison_text(cards))
             if config.html:
-                save_page(cards, Path(config.html))
+                with file_errors("--html", config.html):
+                    save_page(cards, Path(config.html))
         else:
             real, fake = _folders(given.get("folders", []))
             card = evaluate(real, fake, config, from_values(CardConfig, values), from_values(JudgesConfig, values))
             print(card_text(card))
             if config.json:
-                card.save(config.json)
+                with file_errors("--json", config.json):
+                    card.save(config.json)
             if config.html:
-                save_page([card], Path(config.html))
+                with file_errors("--html", config.html):
+                    save_page([card], Path(config.html))
             if not (config.json or config.html):
                 print("--json FILE and --html FILE write this card")
     return 0

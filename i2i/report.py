@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from i2i.config import OptionParser, from_values, option
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.metrics.card import Card
 from i2i.visuals.records import replace_text
 from i2i.visuals.report import build_report
@@ -49,16 +49,17 @@ class ReportConfig:
 def main() -> int:
     """Write the page, print where it is, and give the exit code: 0, or 2 for what is wrong with the options."""
     parser = _parser()
-    given = parser.given(sys.argv[1:])
     with parser.one_line():
+        given = parser.given(sys.argv[1:])
         config: ReportConfig = from_values(ReportConfig, parser.defaults | given)
         runs = [find_recorded(run, config.checkpoints_dir) for run in given["run"]]
         page = config.page(runs)
         cards = [Card.load(card).as_dict() for card in config.shown_cards(runs)]
         html = build_report(runs, cards=cards, with_pictures=config.pictures)
-        page.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(page, html)
-    print(page)
+        with file_errors("--output", page):
+            page.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(page, html)
+        print(page)
     return 0
 
 

@@ -15,8 +15,9 @@ from i2i.acceleration import AccelerationConfig
 from i2i.acceleration.choices import keeps_memory
 from i2i.config import OptionParser, as_dict, from_values, tokens_from
 from i2i.data import DataConfig
+from i2i.data.loader import worker_failure
 from i2i.data.memory import keep_freed_memory
-from i2i.errors import UserError, end, ending
+from i2i.errors import UserError, end, ending, file_errors
 from i2i.models import MODELS
 from i2i.run import RunConfig, checkpoint_path
 from i2i.training import checkpoint
@@ -135,6 +136,7 @@ class BaseOptions:
         except (KeyError, ValueError, AttributeError) as error:
             raise UserError(f"--suffix {suffix}: braces hold names of options, not {error}") from None
 
+    @file_errors("--checkpoints_dir")
     def _load_checkpoint(self, folder: Path, epoch: str, mapped: bool = False) -> dict[str, Any]:
         """Read a checkpoint of the run in `folder`; gives the options that it was saved with."""
         self.path = checkpoint_path(folder, epoch)
@@ -195,9 +197,8 @@ class BaseOptions:
             except (RuntimeError, MemoryError) as error:
                 if is_out_of_memory(error):
                     raise UserError(f"out of memory: {self.ways_out()}") from error
-                # A worker's death is raised wherever the program is at that moment.
-                if str(error).startswith("DataLoader worker"):
-                    raise UserError(str(error)) from error
+                if failure := worker_failure(error):  # it is raised wherever the program is at that moment
+                    raise failure from error
                 raise
 
     def ways_out(self) -> str:
@@ -218,6 +219,7 @@ def presets() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
+@file_errors("--options")
 def read_options(name: str) -> Source:
     """The path and the tokens of a YAML file, or of a preset by its name.
 

@@ -11,7 +11,7 @@ from typing import Any
 from i2i.acceleration import AccelerationConfig
 from i2i.config import OptionParser, as_dict
 from i2i.data import DataConfig, ImageDataset
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.metrics.config import CardConfig, JudgesConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
@@ -231,6 +231,7 @@ class TestOptions(BaseOptions):
         return Path(self.test.results_dir) / self.run.name / f"{what}_{which}{backwards}{self.test.suffix}"
 
 
+@file_errors("--checkpoints_dir")
 def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:
     """The generator's file in a run folder of the reference implementation; None for any other folder.
 

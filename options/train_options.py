@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from i2i.acceleration import AccelerationConfig, Choices, Work, choose
 from i2i.config import OptionParser
 from i2i.data import DataSpec, ImageDataset
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.metrics.config import JudgesConfig
 from i2i.models import MODELS, GanModel, build_model
 from i2i.run import RunConfig, checkpoint_path, resolve_device, saved_epochs, seed_everything
@@ -87,6 +87,7 @@ class TrainOptions(BaseOptions):
         except Diverged as error:
             self.fail(str(error), code=1)
 
+    @file_errors("--checkpoints_dir")
     def prepare_folder(self) -> Path:
         """Make the run's folder this process's own, or refuse; `options.yaml` there says how the run is made. Gives it.
 
@@ -94,9 +95,8 @@ class TrainOptions(BaseOptions):
         saved, those behind an earlier epoch for good.
 
         Raises:
-            ValueError: if another process trains there, or the folder holds a run, and neither continue_train nor
-                overwrite says what to do about it.
-            OSError: if it cannot be written.
+            ValueError: if another process trains there, it cannot be written, or the folder holds a run, and neither
+                continue_train nor overwrite says what to do about it.
         """
         folder = self.run.folder
         if saved_epochs(folder) and not (self.train.continue_train or self.train.overwrite):
@@ -203,6 +203,7 @@ class TrainOptions(BaseOptions):
         print(f"{self.model_name} on {device}, {epochs}, into {self.run.folder}, see report.html there", flush=True)
         announce_memory(trainer)
 
+    @file_errors("--checkpoints_dir")
     def record(self, trainer: Trainer) -> None:
         """Write down in run.json how the run came about, for the report."""
         replace_text(self.run.folder / "run.json", json.dumps(run_record(self, trainer), indent=1) + "\n")

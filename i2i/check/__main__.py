@@ -14,14 +14,14 @@ from i2i.check import check
 from i2i.config import OptionParser, check_range, from_values
 from i2i.data import DataConfig
 from i2i.data.quiet import silence_libraries
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 
 
 def main() -> int:
     """Look, report, and give the exit code: 0, 1 if training would fail, 2 for options that are wrong."""
     parser = _parser()
-    given = parser.given(_with_flag(sys.argv[1:]))
     with parser.one_line():
+        given = parser.given(_with_flag(sys.argv[1:]))
         for name, least in (("workers", 0), ("samples", 1)):
             check_range(name, given.get(name), least)
         for name in ("json", "html"):  # not when all is scanned
@@ -40,11 +40,13 @@ def main() -> int:
             report = check(config, workers, given.get("samples"), "dataset_mode" not in given, progress)
         print(report.text())
         if "json" in given:
-            Path(given["json"]).write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+            with file_errors("--json", given["json"]):
+                Path(given["json"]).write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
         if "html" in given:
             from i2i.check.page import write_page
 
-            write_page(report, Path(given["html"]))
+            with file_errors("--html", given["html"]):
+                write_page(report, Path(given["html"]))
     return 1 if report.fails else 0
 
 

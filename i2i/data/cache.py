@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from i2i.data.files import signature
-from i2i.errors import UserError
+from i2i.errors import file_errors
 
 if TYPE_CHECKING:
     from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
@@ -51,10 +51,8 @@ def build_cache(config: DataConfig, files: Sequence[str]) -> ImageCache | None:
     if config.cache == "ram":
         return _in_memory(name, limit, len(files))
     root = Path(config.cache_dir) if config.cache_dir else user_cache_folder()
-    try:
+    with file_errors("--cache_dir", root):
         return ImageCache(root, name, limit, len(files), str(root))
-    except OSError as error:
-        raise UserError(f"--cache_dir {root} cannot be used ({error.strerror})") from None
 
 
 def user_cache_folder() -> Path:
@@ -74,10 +72,11 @@ def _in_memory(name: str, limit: int, images: int) -> ImageCache:
     # Batches on their way out of the workers need memory too. A folder for temporary files stays in memory as long as
     # the system has no better use for it.
     parent = memory if memory.is_dir() and shutil.disk_usage(memory).free > limit + GIB else disk
-    root = Path(tempfile.mkdtemp(prefix=IN_MEMORY, dir=parent))
-    lock = FileLock(root / LOCK)
-    lock.acquire()
-    cache = ImageCache(root, name, limit, images, f"memory ({parent})")
+    with file_errors("--cache ram", parent):
+        root = Path(tempfile.mkdtemp(prefix=IN_MEMORY, dir=parent))
+        lock = FileLock(root / LOCK)
+        lock.acquire()
+        cache = ImageCache(root, name, limit, images, f"memory ({parent})")
     weakref.finalize(cache, _discard, root, lock, os.getpid())
     return cache
 

@@ -9,9 +9,10 @@ from i2i.data import DataConfig, ImageDataset, build_dataset
 from i2i.data.folder import has_images, in_any_case
 from i2i.data.listing import condition_folder
 from i2i.data.shards import is_shards
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 
 
+@file_errors("--dataroot or --input")
 def input_dataset(config: DataConfig) -> ImageDataset:
     """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import logging
+import math
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +25,7 @@ from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
 from i2i.data.prefetch import DEATHS, Direct, Prefetcher, SideStream
 from i2i.data.quiet import silence_libraries
-from i2i.data.transport import Channel
+from i2i.data.transport import Channel, SharedOrSent
 from i2i.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,11 @@ Domains = tuple[Sequence[Domain], Sequence[Domain]]
 
 MAX_SKIPPED = 100  # in a row: a folder full of bad files should stop, not crawl
 MAX_NAMED = 20  # unusable files at the end of an epoch
+CHECK = 5  # seconds after which it is looked whether workers that send nothing are alive
+DEADLINE = 600.0  # seconds without a batch after which they are given up
+# How the death of a worker shows while it hands over memory.
+DEATHS = (EOFError, ConnectionError, FileNotFoundError)
+WAY_OUT = "use a smaller --num_threads, or 0, which loads images in the main process"
 MEASURED = 16  # samples from whose size that of the cache is estimated
 
 
@@ -119,7 +127,7 @@ class BatchStream:
 
         Raises:
             ImageError: for an unusable file, unless the data set skips those.
-            OSError: if a worker process has died.
+            UserError: if a worker process has died or does not answer.
         """
         start = time.perf_counter()
         batch = self._next()
@@ -135,14 +143,9 @@ class BatchStream:
             self._batches = self._start()
         try:
             batch = next(self._batches)
-        except (RuntimeError, *DEATHS) as error:
+        except Exception:
             self._batches = None
-            if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
-                raise
-            raise UserError(
-                "a process that loads images has died, most likely for want of memory (in a container: of shared "
-                "memory); use a smaller --num_threads, or 0"
-            ) from None
+            raise
         if isinstance(batch, ImageError):
             self._batches = None  # the workers end here; left to the garbage collector that would take seconds each
             raise batch
@@ -153,7 +156,7 @@ class BatchStream:
         # No method of this object: in a circle of references the workers would wait for the garbage collector.
         work = functools.partial(_prepared, device=self.device, dtype=self.dtype, domains=self.dataset.domains)
         transfer = SideStream(work, self.device) if self.device.type == "cuda" else Direct(work)
-        return Prefetcher(iter(self._loader()), transfer)
+        return Prefetcher(loaded(self._loader()), transfer)
 
     def _loader(self) -> DataLoader:
         config, groups = self.dataset.config, self.dataset.columns.groups
@@ -191,13 +194,117 @@ def samples_in_order(dataset: ImageDataset, items: Sequence[int]) -> Iterator[tu
     """Every one of `items` with its sample, or with what is wrong with it."""
     keys = [Key(0, item) for item in items]
     threads = dataset.config.num_threads if len(items) > 1 else 0
-    yield from zip(items, DataLoader(dataset, batch_size=None, sampler=keys, **_workers(threads)), strict=True)
+    loader = DataLoader(dataset, batch_size=None, sampler=keys, collate_fn=_sent, **_workers(threads))
+    samples = (sent.sample for sent in loaded(loader))
+    yield from zip(items, samples, strict=True)
+
+
+def _sent(sample: Any) -> SharedOrSent:
+    return SharedOrSent(sample)
+
+
+def loaded(loader: DataLoader) -> Iterator[Any]:
+    """Yield what `loader` gives.
+
+    Raises:
+        UserError: if its worker processes cannot be started, if one dies, or if none sends anything for `DEADLINE`.
+    """
+    if loader.num_workers == 0:
+        yield from loader
+        return
+    batches = _started(loader)
+    with Watch(getattr(batches, "_workers", ())) as watch:
+        while True:
+            watch.begin()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except Exception as error:
+                if str(error).startswith("DataLoader timed out") and not watch.has_killed:
+                    continue
+                _end_workers(batches)
+                if (failure := watch.failure() or worker_failure(error)) is None:
+                    raise
+                raise failure from None
+            watch.end()
+            yield batch
+
+
+class Watch:
+    """Kills `workers` that have sent nothing for `DEADLINE`.
+
+    It is a thread because a worker that stops in the middle of a message blocks the reader of that message.
+    """
+
+    def __init__(self, workers: Sequence[Any]) -> None:
+        self._workers, self._since = workers, math.inf
+        self._over = threading.Event()
+        self.has_killed = False
+        self._thread = threading.Thread(target=self._look, name="watch over workers", daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+
+    def begin(self) -> None:
+        """Count the time from here, unless it is counted already."""
+        self._since = min(self._since, time.monotonic())
+
+    def end(self) -> None:
+        """Something has come."""
+        self._since = math.inf
+
+    def failure(self) -> UserError | None:
+        """Return what to tell the user where the workers have been killed."""
+        text = f"the processes that load images have sent nothing for {DEADLINE:g} s; {WAY_OUT}"
+        return UserError(text) if self.has_killed else None
+
+    def _look(self) -> None:
+        while not self._over.wait(CHECK):
+            if time.monotonic() - self._since > DEADLINE:
+                self.has_killed = True
+                for worker in self._workers:
+                    worker.kill()
+                return
+
+
+def _end_workers(batches: Any) -> None:
+    """End the workers at once; from here on their deaths are not reported as errors any more."""
+    with contextlib.suppress(RuntimeError, AttributeError):  # of such a report, or where there are no workers
+        batches._shutdown_workers()
+    for worker in getattr(batches, "_workers", ()):
+        worker.kill()
+
+
+def _started(loader: DataLoader) -> Iterator[Any]:
+    try:
+        return iter(loader)
+    except OSError as error:  # no semaphores, processes or files are left
+        raise UserError(f"no process that loads images can be started ({error.strerror or error}); {WAY_OUT}") from None
+
+
+def worker_failure(error: BaseException) -> UserError | None:
+    """Return what to tell the user of an error that `DataLoader` raises when a worker fails; None for other errors."""
+    text = str(error)
+    if text.startswith("Too many open files"):
+        return UserError(f"too many open files for the processes that load images: raise `ulimit -n`; or {WAY_OUT}")
+    if isinstance(error, DEATHS) and not text.startswith("Caught "):  # which an error of the data set begins with
+        text = "DataLoader worker"
+    if not text.startswith("DataLoader worker"):
+        return None
+    why = "most likely for want of memory (in a container: of shared memory, docker run --shm-size=2g)"
+    return UserError(f"a process that loads images has died, {why}; {WAY_OUT}")
 
 
 def _workers(count: int) -> dict[str, Any]:
     # Its own generator: the loader's start must not move the global one, from which dropout draws.
     generator = torch.Generator().manual_seed(0)
-    return {"num_workers": count, "worker_init_fn": _settle, "generator": generator}
+    timeout = CHECK if count else 0
+    return {"num_workers": count, "worker_init_fn": _settle, "generator": generator, "timeout": timeout}
 
 
 def _settle(worker: int) -> None:

@@ -9,8 +9,6 @@ import torch
 
 from i2i.data.batch import ON_DEVICE, Batch, ImageError
 
-DEATHS = (EOFError, ConnectionError, FileNotFoundError)  # how a worker's death shows while it hands over memory
-
 
 class Transfer(Protocol):
     """How a batch comes to the device: `begin` queues it, from `end` on it may be used.
@@ -83,6 +81,6 @@ class Prefetcher(Iterator[Batch | ImageError]):
     def _begin(self) -> Batch | Exception:
         try:
             batch = next(self.batches)
-        except (RuntimeError, *DEATHS) as error:
+        except Exception as error:  # of a worker; its turn comes after the batches that have begun
             return error
         return batch if isinstance(batch, ImageError) else self.transfer.begin(batch)

@@ -1,23 +1,31 @@
-"""Batches on their way from the workers of a loader, through shared memory that is used again."""
+"""Batches and samples on their way from the workers of a loader: through shared memory, or a pipe without it."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
+import os
 import uuid
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from i2i.data.batch import Batch, ImageError, Sample, collate
 
+log = logging.getLogger(__name__)
+
 AHEAD = 2  # DataLoader's prefetch_factor: batches that a worker may have on their way
 SLOTS = AHEAD + 2  # one more is being read, and one is being filled
 
+PIPED = -1  # in place of a slot's number: its memory is not shared
+
 _received: dict[str, dict[tuple[int, int], Tensor]] = {}  # memory of workers, by channel, worker and number
+_told: set[str] = set()  # channels whose batches take a pipe
 
 
 @dataclasses.dataclass
@@ -33,7 +41,8 @@ class Channel:
     """The `collate_fn` of one loader: each of its workers fills `SLOTS` pieces of memory in turn.
 
     Fresh memory would cost more than the images in it: every page is cleared, and all of it handed from process to
-    process. A batch that comes out has to be copied before the next but one is asked for.
+    process. A batch that comes out has to be copied before the next but one is asked for. Where the system has no
+    shared memory left, as in a container, a batch goes through the worker's pipe.
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -49,14 +58,20 @@ class Channel:
         if worker is None:
             return collate(samples)
         turn = next(self.turns) % SLOTS
-        batch = collate(samples, lambda size: self._memory(turn, size))
-        return batch if isinstance(batch, ImageError) else Parcel(batch, self.name, worker.id, self.slots[turn])
+        taken: list[Slot] = []
+        batch = collate(samples, lambda size: self._memory(turn, size, taken))
+        return batch if isinstance(batch, ImageError) else Parcel(batch, self.name, worker.id, taken[0])
 
-    def _memory(self, turn: int, size: int) -> Tensor:
+    def _memory(self, turn: int, size: int, taken: list[Slot]) -> Tensor:
         if turn not in self.slots or self.slots[turn].memory.nbytes < size:
-            shared = torch.UntypedStorage._new_shared(size)
+            try:
+                shared = torch.UntypedStorage._new_shared(size)
+            except RuntimeError:  # there is no room for it
+                taken.append(Slot(torch.empty(size, dtype=torch.uint8), PIPED))
+                return taken[0].memory
             self.slots[turn] = Slot(torch.empty(0, dtype=torch.uint8).set_(shared), turn)
-        return self.slots[turn].memory[:size]
+        taken.append(self.slots[turn])
+        return taken[0].memory[:size]
 
 
 @dataclasses.dataclass
@@ -72,16 +87,85 @@ class Parcel:
         tensors, slot = self.batch.tensors(), self.slot
         places = {name: (t.dtype, t.storage_offset(), t.shape, t.stride()) for name, t in tensors.items()}
         rest = {field.name: getattr(self.batch, field.name) for field in dataclasses.fields(self.batch)}
-        memory, slot.sent = None if slot.sent else slot.memory, True
+        memory: Tensor | np.ndarray | None = None if slot.sent else slot.memory
+        if slot.number == PIPED:
+            memory = slot.memory.numpy()  # which is pickled with its content
+        slot.sent = True
         return _opened, (self.channel, (self.worker, slot.number), memory, places, rest | dict.fromkeys(tensors))
 
 
 def _opened(
-    channel: str, slot: tuple[int, int], memory: Tensor | None, places: dict[str, tuple[Any, ...]], rest: dict[str, Any]
+    channel: str,
+    slot: tuple[int, int],
+    memory: Tensor | np.ndarray | None,
+    places: dict[str, tuple[Any, ...]],
+    rest: dict[str, Any],
 ) -> Batch:
     known = _received.setdefault(channel, {})
-    if memory is not None:
+    if isinstance(memory, np.ndarray):
+        _tell_of_pipe(channel)
+        memory = torch.from_numpy(memory)
+    elif memory is None:
+        memory = known[slot]
+    else:
         known[slot] = memory
-    storage = known[slot].untyped_storage()
+    storage = memory.untyped_storage()
     tensors = {name: torch.empty(0, dtype=place[0]).set_(storage, *place[1:]) for name, place in places.items()}
     return Batch(**(rest | tensors))
+
+
+def _tell_of_pipe(channel: str) -> None:
+    if channel in _told:
+        return
+    _told.add(channel)
+    log.warning(
+        "shared memory (/dev/shm%s) has no room for the batches: they take a pipe, which is slower; more room gives "
+        "docker run --shm-size=2g, and --num_threads 0 needs none",
+        _free(),
+    )
+
+
+def _free() -> str:
+    try:
+        status = os.statvfs("/dev/shm")
+    except (OSError, AttributeError):
+        return ""
+    return f", {status.f_bavail * status.f_frsize / 2**20:.0f} MiB free"
+
+
+class SharedOrSent:
+    """A sample on its way out of a worker: through shared memory if there is room for it, else through a pipe.
+
+    The memory is taken here, in the worker's main thread: in the thread that sends, an error would lose the sample, and
+    the receiver would wait for it for ever.
+    """
+
+    def __init__(self, sample: Sample | ImageError) -> None:
+        self.sample = sample
+        self._is_shared = torch.utils.data.get_worker_info() is None or all(map(_share, _tensors(sample).values()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        arrays = {} if self._is_shared else {name: value.numpy() for name, value in _tensors(self.sample).items()}
+        rest = self.sample
+        if arrays and isinstance(rest, Sample):
+            rest = dataclasses.replace(rest, **dict.fromkeys(arrays))  # type: ignore[arg-type]
+        return _sent, (rest, arrays)
+
+
+def _tensors(sample: Sample | ImageError) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(sample).items() if isinstance(value, Tensor)}
+
+
+def _share(tensor: Tensor) -> bool:
+    try:
+        tensor.share_memory_()
+    except RuntimeError:  # there is no room for it
+        return False
+    return True
+
+
+def _sent(rest: Sample | ImageError, arrays: dict[str, np.ndarray]) -> SharedOrSent:
+    if isinstance(rest, Sample):
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        rest = dataclasses.replace(rest, **tensors)  # type: ignore[arg-type]
+    return SharedOrSent(rest)

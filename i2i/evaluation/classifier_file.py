@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 
 from i2i.data.cache import user_cache_folder
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.evaluation.classifier import FEATURES, Classifier, accuracy, classify, train_classifier
 from i2i.evaluation.labelled import Real
 from i2i.random_state import Undrawn
@@ -46,8 +46,9 @@ def load_or_train_classifier(
     """
     digest = _digest(real, seed)
     path = file or user_cache_folder() / f"classifier-{digest}.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # who comes second waits, and reads
+    with file_errors("--classifier", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with file_errors("--classifier", path), FileLock(f"{path}.lock"):  # who comes second waits, and reads
         state = _load(path) if path.is_file() else None
         if state is None:
             state = _train(real, digest, seed, device)

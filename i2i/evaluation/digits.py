@@ -11,7 +11,7 @@ from typing import Any
 
 from i2i.config import OptionParser, check_range, from_values, option
 from i2i.data.memory import keep_freed_memory
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.evaluation.candidate import read_checkpoint
 from i2i.evaluation.judging import SAMPLES, check_counts, curve, judge
 from i2i.evaluation.pictures import draw_curve
@@ -60,8 +60,8 @@ class DigitsConfig:
 def main() -> int:
     """Judge, print, write, and give the exit code: 0, or 2 for what is wrong with the options."""
     parser = _parser()
-    given = parser.given(sys.argv[1:])
     with parser.one_line():
+        given = parser.given(sys.argv[1:])
         config: DigitsConfig = from_values(DigitsConfig, parser.defaults | given)
         print(report(find_run(given["run"], config.checkpoints_dir), config))
     return 0
@@ -75,7 +75,8 @@ def report(run: Path, config: DigitsConfig) -> str:
     if config.epoch == "all":
         points = list(curve(run, reference, samples=config.samples, **common))
         _write([point._asdict() for point in points], folder / "curve.json", config)
-        draw_curve(points, folder / "curve.png")
+        with file_errors("--results_dir", folder):
+            draw_curve(points, folder / "curve.png")
         return "\n".join([*map(str, points), str(folder)])
     found = judge(
         run,
@@ -105,9 +106,13 @@ def _reference(run: Path, config: DigitsConfig) -> Reference:
 
 
 def _write(values: Any, path: Path, config: DigitsConfig) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for place in (path, *([Path(config.json)] if config.json else [])):
-        place.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(values, indent=1) + "\n"
+    with file_errors("--results_dir", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    if config.json:
+        with file_errors("--json", config.json):
+            Path(config.json).write_text(text, encoding="utf-8")
 
 
 def _parser() -> OptionParser:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from i2i.config import check_range
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.evaluation import pictures
 from i2i.evaluation.candidate import Candidate
 from i2i.evaluation.classifier import accuracy, classify, train_classifier
@@ -73,10 +73,11 @@ def judge(
     distances, originals = nearest(compared, training, reference.device)
     by_features, _ = nearest(features[rows.generated], reference.train_features, reference.device)
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
         closest = closest_pairs(distances, rows.groups)
-        pictures.draw_classes(predicted, reference.real.classes, folder)
-        pictures.draw_pairs(compared[closest], training[originals[closest]], folder / "nearest.png")
+        with file_errors("--results_dir", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            pictures.draw_classes(predicted, reference.real.classes, folder)
+            pictures.draw_pairs(compared[closest], training[originals[closest]], folder / "nearest.png")
     real_accuracy = reference.classifier.accuracy
     others = len(training) if gan_train_samples is None else gan_train_samples
     return Report(

@@ -50,12 +50,13 @@ def main() -> int:
     name, *tokens = sys.argv[1:] or ["--help"]
     if name not in COMMANDS:
         overview = _overview()
-        if name.startswith("-"):
-            overview.given([name])
-        overview.error(f"{name!r} is no command: choose from {', '.join(COMMANDS)}")
+        with overview.one_line():
+            if name.startswith("-"):
+                overview.given([name])
+            overview.error(f"{name!r} is no command: choose from {', '.join(COMMANDS)}")
     command, parser = COMMANDS[name], _parser(name)
-    values = parser.defaults | parser.given(_with_flag(tokens))
     with parser.one_line():
+        values = parser.defaults | parser.given(_with_flag(tokens))
         print(command.run(from_values(SourceConfig, values), from_values(command.config, values)))
     return 0
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from i2i.config import check_choice, check_range, option
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.explore.attributes import ATTRIBUTES, measured
 from i2i.explore.fitting import deviations, fit, sefa
 from i2i.explore.sampler import Sampler, Seed, SourceConfig
@@ -108,12 +108,14 @@ def directions(source: SourceConfig, config: DirectionsConfig) -> str:
         chosen = [sampler.class_number(config.label)]
     found, report = _found(sampler, config, chosen)
     folder = source.results(config.out, f"directions_{config.method}")
-    found.save(folder / "directions.npz")
+    with file_errors("--out", folder):
+        found.save(folder / "directions.npz")
     shown = [Seed(chosen[0], seed) for seed in config.seeds]
     at = torch.linspace(-config.span, config.span, config.steps)
     rows = [traversal(sampler, found, number, shown, at) for number in range(len(found.names))]
     labels = [f"{name} {seed}" if len(shown) > 1 else name for name in found.names for seed in config.seeds]
-    save_png(grid(torch.cat(rows).flatten(0, 1), len(at), _axis(at), labels), folder / "traversal.png")
+    with file_errors("--out", folder):
+        save_png(grid(torch.cat(rows).flatten(0, 1), len(at), _axis(at), labels), folder / "traversal.png")
     return "\n".join([*report, f"traversal.png, directions.npz: {folder}"])
 
 

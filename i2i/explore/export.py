@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from i2i.config import check_range, option
 from i2i.data.writing import write_image
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.explore.sampler import BATCH_SIZE, Sampler, SourceConfig
 from i2i.run import checkpoint_path
 from i2i.translation.classes import chosen_classes, class_names, folder_names
@@ -34,7 +34,9 @@ class ExportConfig:
     def __post_init__(self) -> None:
         if not self.out:
             raise UserError("--out is missing: the folder of the data set")
-        if Path(self.out).exists() and not (Path(self.out).is_dir() and not any(Path(self.out).iterdir())):
+        with file_errors("--out", self.out):
+            is_new = not Path(self.out).exists() or (Path(self.out).is_dir() and not any(Path(self.out).iterdir()))
+        if not is_new:
             raise UserError(f"--out {self.out} exists and is no empty folder; give another, or remove it")
         check_range("num_per_class", self.num_per_class, 1)
         check_range("seed", self.seed, 0, 2**62)
@@ -60,24 +62,28 @@ def export(source: SourceConfig, config: ExportConfig) -> str:
     classes = {folder: names[label] for label, folder in zip(chosen, folders, strict=True)}
     manifest = dataclasses.asdict(config) | _origin(source) | {"classes": classes}
     text = json.dumps(manifest, indent=1, ensure_ascii=False)
-    Path(config.out, "manifest.json").write_text(text + "\n", encoding="utf-8")
+    with file_errors("--out", config.out):
+        Path(config.out, "manifest.json").write_text(text + "\n", encoding="utf-8")
     return f"images: {total}, classes: {len(chosen)}; to train on them: --dataset_mode classes --dataroot {config.out}"
 
 
 def _origin(source: SourceConfig) -> dict[str, Any]:
     """What generator images are from; the digest tells whether a checkpoint is still the same."""
     path = checkpoint_path(source.folder, source.epoch)
-    with open(path, "rb") as file:
+    with file_errors("--checkpoints_dir"), open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"checkpoint": str(path.resolve()), "sha256": digest, "ema": source.ema, "truncation": source.truncation}
 
 
 def _written(sampler: Sampler, label: int, config: ExportConfig, folder: Path) -> Iterator[Path]:
     """Generate a class and write it; the files, each as soon as it is there."""
-    folder.mkdir(parents=True)
+    with file_errors("--out", folder):
+        folder.mkdir(parents=True)
     seeds = range(config.seed, config.seed + config.num_per_class)
     for start in range(0, len(seeds), BATCH_SIZE):
         batch = seeds[start : start + BATCH_SIZE]
         labels = torch.full((len(batch),), label)
         for seed, image in zip(batch, sampler.translator.generate(labels, batch[0], sampler.truncation), strict=True):
-            yield write_image(image, folder / f"seed{seed}", sampler.domain)
+            with file_errors("--out", folder):
+                path = write_image(image, folder / f"seed{seed}", sampler.domain)
+            yield path

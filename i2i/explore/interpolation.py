@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from i2i.config import check_choice, check_range, option
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.explore.animation import write_gif, write_mp4
 from i2i.explore.sampler import Sampler, SourceConfig
 from i2i.visuals.images import grid, save_png
@@ -88,11 +88,13 @@ def interpolate(source: SourceConfig, config: InterpolationConfig) -> str:
     pairs = list(zip(config.start, config.end, strict=True))
     rows = torch.stack([between(sampler, *pair, config.steps, config.path) for pair in pairs])  # (R, T, C, H, W)
     folder = source.results(config.out, "interpolate")
-    save_png(grid(rows.flatten(0, 1), config.steps, row_labels=[f"{a} - {b}" for a, b in pairs]), folder / "strip.png")
+    strip = grid(rows.flatten(0, 1), config.steps, row_labels=[f"{a} - {b}" for a, b in pairs])
     columns = math.ceil(math.sqrt(len(pairs)))
     there = [grid(images, columns) for images in rows.unbind(dim=1)]
     frames = [*there, *there[-2:0:-1]]
-    write_gif(frames, folder / "interpolation.gif", config.fps)
-    written = write_mp4(frames, folder / "interpolation.mp4", config.fps)
+    with file_errors("--out", folder):
+        save_png(strip, folder / "strip.png")
+        write_gif(frames, folder / "interpolation.gif", config.fps)
+        written = write_mp4(frames, folder / "interpolation.mp4", config.fps)
     missing = "" if written else "\nno MP4: this build of OpenCV has no encoder for it; the GIF shows the same"
     return f"{len(pairs)} rows of {config.steps} images, strip and animations: {folder}{missing}"

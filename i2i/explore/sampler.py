@@ -14,7 +14,7 @@ from torch import Tensor
 
 from i2i.config import check_range, option
 from i2i.data.domain import Domain
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.models.cgan import CGAN
 from i2i.run import find_run
 from i2i.translator import Translator
@@ -46,7 +46,8 @@ class SourceConfig:
     def results(self, out: str | None, command: str) -> Path:
         """The folder `out`, which is made, or where it is None one for the command's results on this run."""
         folder = Path("results", self.folder.name, command) if out is None else Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
+        with file_errors("--out", folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
 

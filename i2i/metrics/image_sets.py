@@ -21,7 +21,7 @@ from i2i.data.folder import list_images
 from i2i.data.listing import shown_files
 from i2i.data.reading import Reader
 from i2i.data.transforms import resized
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.visuals.images import to_uint8
 
 # What test.py calls its pictures: the generated ones, and what belongs to them.
@@ -167,6 +167,7 @@ def readable(pictures: Pictures, rows: Iterable[int] | None = None) -> Iterator[
         yield index, image
 
 
+@file_errors("a folder of images")
 def find_images(folder: str | Path, role: str) -> dict[str, str]:
     """Image files below `folder` by name, without what test.py adds to it.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.config import check_choice
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.metrics.config import LPIPS_NETS
 from i2i.random_state import Undrawn
 
@@ -93,7 +93,7 @@ def check_lpips_size(net: str, width: int, height: int) -> None:
 
 def file_digest(file: Path) -> str:
     """The first 16 hexadecimal digits of a file's SHA-256."""
-    with file.open("rb") as stream:
+    with file_errors("a network's weights", file), file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 
 FORMAT = 1
 
@@ -63,7 +63,7 @@ def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     With `mapped` a tensor is read from the file when it is used: for who does not need them all, and copies them soon.
 
     Raises:
-        ValueError: if the file is damaged, holds anything that would run code, or is no checkpoint of i2i.
+        ValueError: if the file is out of reach or damaged, would run code, or is no checkpoint of i2i.
     """
     try:
         # Elsewhere than on POSIX a file that is mapped cannot be replaced, which training does; no old format can be.
@@ -71,7 +71,8 @@ def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # there is hardly a type that a damaged file does not raise
         if isinstance(error, OSError) and error.errno is not None:
-            raise
+            with file_errors("--checkpoints_dir", path):
+                raise
         if "unsupported global" in str(error).lower():
             message = f"{path} is refused: it holds more than tensors and values, and could run code"
             raise UserError(message) from None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from i2i.errors import file_errors
 from i2i.run import epoch_checkpoints
 from i2i.training import checkpoint
 from i2i.training.history import LossHistory
@@ -33,11 +34,13 @@ class Saver:
         """Whether the clock asks for a save."""
         return time.monotonic() - self._saved_at > self.seconds
 
+    @file_errors("--checkpoints_dir")
     def save(self, state: dict[str, Any], epoch: int | None = None, best: bool = False) -> None:
         """Write `state` as the latest, unless it is that already; as the checkpoint of `epoch` or the best if asked.
 
         Raises:
             Diverged: if anything in it is not finite.
+            UserError: if the folder cannot be written or the disk is full; the last checkpoint stays then.
         """
         # Without a step a validation changes the state, and so does a line of the log.
         now = state["step"], state["monitor"]["validated_at"], state["history"]["counts"]

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from i2i.acceleration import Work
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.models.cgan import CGAN
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
@@ -76,7 +76,8 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
     """
     classes, count = class_names(translator), config.num_per_class
     chosen = chosen_classes(config.labels, classes)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    with file_errors("--results_dir"):
+        (folder / "images").mkdir(parents=True, exist_ok=True)
     page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}", width=64)
     translator.inference.prepare(Work(False, len(chosen) * count, batch_size, translator.model.spec.image_size))
     shown: list[tuple[int, Tensor]] = []
@@ -87,7 +88,8 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
             page.add("images" if classes is UNCONDITIONAL else f"class {classes[label]}", links)
             bar.update(len(links))
     page.close()
-    save_png(_grid(shown, classes), folder / "grid.png")
+    with file_errors("--results_dir"):
+        save_png(_grid(shown, classes), folder / "grid.png")
     return len(chosen) * count
 
 

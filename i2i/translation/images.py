@@ -19,6 +19,7 @@ from i2i.data import ImageDataset, ImageError, Sample, collate, samples_in_order
 from i2i.data.files import read_bytes, suffix
 from i2i.data.folder import common_stem
 from i2i.data.reading.tiff import geographic_tags
+from i2i.errors import file_errors
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
 from i2i.translation.pictures import (
@@ -55,9 +56,10 @@ def translate_dataset(
 
     Raises:
         ImageError: for a file that cannot be used, unless the data set skips those.
-        OSError: if a picture cannot be written, or a helper has died.
+        UserError: if a picture cannot be written, or a helper has died.
     """
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+    with file_errors("--results_dir"):
+        (folder / "images").mkdir(parents=True, exist_ok=True)
     page, count = ResultsPage(folder / config.page, f"{folder.parent.name}: {folder.name}"), 0
     items = config.items(len(dataset))
     processes = max(1, min(config.processes, len(items)))

@@ -9,7 +9,7 @@ from typing import Any
 from i2i.data import ImageDataset, Key, Sample
 from i2i.data.folder import common_stem
 from i2i.environment import environment
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.metrics.baselines import Sets
 from i2i.metrics.choice import chosen_metrics
 from i2i.metrics.comparison import card_text
@@ -60,8 +60,9 @@ class Assessment:
         """Judge the pictures in `folder`/images; gives what there is to print."""
         sets = self._sets(folder)
         card = make_card(sets, self.judge, environment=environment(self.device), **self.about)
-        card.save(folder / "card.json")
-        save_page([card], folder / "card.html")
+        with file_errors("--results_dir"):
+            card.save(folder / "card.json")
+            save_page([card], folder / "card.html")
         return f"{card_text(card)}\ncard: {folder / 'card.html'}"
 
     def _written(self, folder: Path) -> tuple[list[str], dict[str, Files]]:

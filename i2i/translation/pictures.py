@@ -12,6 +12,7 @@ from torch import Tensor
 from i2i.data.display import displayed
 from i2i.data.domain import Domain
 from i2i.data.writing import Encoding, class_maps, denormalise, write_geotiff, write_picture, write_pixels
+from i2i.errors import file_errors
 from i2i.visuals.images import to_uint8
 
 
@@ -111,6 +112,7 @@ def _file_domain(a: Sequence[Domain], b: Sequence[Domain], label: str, kind: str
     return None if domain.is_picture else domain
 
 
+@file_errors("--results_dir")
 def write_pictures(
     folder: Path, name: str, pictures: Pictures, encoding: Encoding, tags: Sequence[Any] = ()
 ) -> dict[str, str]:

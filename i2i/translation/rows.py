@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, cast
 
 from i2i.errors import UserError
 
+DEADLINE = 3600.0  # seconds without a row from any helper, after which all of them are given up
+
 
 class Row(NamedTuple):
     """An image by its number and name: the paths of its pictures by label, or why it was left out.
@@ -46,7 +48,7 @@ def gathered(own: Iterable[Row], helpers: Sequence[Connection]) -> Iterator[Row]
     """The rows of this process and those that helpers send, as they come.
 
     Raises:
-        OSError: if a helper has died; and whatever error one sends.
+        UserError: if a helper has died, or none sends anything for `DEADLINE`; and whatever error one sends.
     """
     busy = list(helpers)
     for row in own:
@@ -54,7 +56,10 @@ def gathered(own: Iterable[Row], helpers: Sequence[Connection]) -> Iterator[Row]
         while arrived := wait(busy, timeout=0):
             yield from _received(arrived, busy)
     while busy:
-        yield from _received(wait(busy), busy)
+        arrived = wait(busy, timeout=DEADLINE)
+        if not arrived:
+            raise UserError(f"the processes that translate have sent nothing for {DEADLINE:g} s; leave --processes out")
+        yield from _received(arrived, busy)
 
 
 def _received(arrived: Sequence[Any], busy: list[Connection]) -> Iterator[Row]:

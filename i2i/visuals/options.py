@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from i2i.config import option
+from i2i.errors import file_errors
 from i2i.visuals.board import Board, Boards
 from i2i.visuals.files import FileBoard
 from i2i.visuals.report.board import ReportBoard
@@ -40,6 +41,7 @@ BOARDS: dict[str, Callable[[VisualsConfig, Path, int | None], Board]] = {
 }
 
 
+@file_errors("--checkpoints_dir")
 def build_boards(config: VisualsConfig, folder: Path, resume_images: int | None) -> Boards:
     """The boards of the run in `folder`, going on from so many images, or anew for None.
 

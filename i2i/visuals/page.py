@@ -7,6 +7,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from i2i.errors import file_errors
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -17,6 +19,7 @@ class ResultsPage:
     `path` is the HTML file, replaced if it exists; `width` is the width in CSS pixels at which a picture is shown.
     """
 
+    @file_errors("--results_dir")
     def __init__(self, path: str | Path, title: str, width: int = 256) -> None:
         self._path = Path(path)
         self._width = width
@@ -36,6 +39,7 @@ class ResultsPage:
         images = "1 image" if self._rows == 1 else f"{self._rows:,} images"
         self._append(f"</main>\n<footer>\n{images}\n</footer>\n</body>\n</html>\n")
 
+    @file_errors("--results_dir")
     def _append(self, html: str) -> None:
         with self._path.open("a", encoding="utf-8", errors="replace") as file:
             file.write(html)
