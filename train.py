@@ -40,8 +40,9 @@ def build_trainer(options: TrainOptions) -> Trainer:
 
 
 def train(options: TrainOptions) -> None:
-    if not build_trainer(options).fit():
-        raise SystemExit(130)
+    trainer = build_trainer(options)
+    if not trainer.fit():
+        raise SystemExit(128 + trainer.stopped_by)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Command lines whose complaints are one line, with exit code 2."""
 
 import argparse
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -10,6 +12,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def folder(text: str) -> Path:
+    """An argparse type: a path whose `~` is expanded."""
+    return Path(os.path.expanduser(text))
 
 
 def bounded(kind: type, low: float, high: float = float("inf")) -> Callable[[str], Any]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from command_line import Parser, bounded
+from command_line import Parser, bounded, folder
 from PIL import Image
 from tqdm import tqdm
 
+from i2i.config import expanded_path
 from i2i.data import DATASETS, DataConfig, ImageDataset, build_dataset
 from i2i.data.classes import ClassDataset
 from i2i.data.files import read_bytes, suffix
@@ -26,14 +27,24 @@ Sample = dict[str, str | np.ndarray]  # by field: the path of an image, its pixe
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("dataroot", metavar="DATAROOT", help="the data set, as for train.py: a folder, a manifest ...")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write <phase>-000000.tar, ... into")
+    parser.add_argument(
+        "dataroot",
+        type=expanded_path,
+        metavar="DATAROOT",
+        help="the data set, as for train.py: a folder, a manifest ...",
+    )
+    parser.add_argument("out", type=folder, metavar="OUT", help="the folder to write <phase>-000000.tar, ... into")
     parser.add_argument("--dataset_mode", choices=tuple(DATASETS), default="unaligned", help="layout of the data set")
     parser.add_argument("--phase", default="train", help="which part of it")
     other: dict[str, Any] = {"default": argparse.SUPPRESS, "metavar": "DIR"}
     parser.add_argument("--conditions", nargs="+", help="folders of condition images", **other)
     for domain in "AB":
-        parser.add_argument(f"--dataroot_{domain}", help=f"folder of the images of {domain}, wherever it lies", **other)
+        parser.add_argument(
+            f"--dataroot_{domain}",
+            type=expanded_path,
+            help=f"folder of the images of {domain}, wherever it lies",
+            **other,
+        )
     parser.add_argument("--max_size", type=bounded(int, 1), default=10**9, help="bytes of images in a tar file, about")
     parser.add_argument("--max_count", type=bounded(int, 1), default=10_000, help="samples in a tar file")
     parser.add_argument(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import folders
-from command_line import Parser, bounded
+from command_line import Parser, bounded, folder
 from digits import write_digits
 from download import write_source
 from shapes import write_shapes
@@ -38,7 +38,7 @@ def _add_dataset(commands: Any, name: str, about: str) -> argparse.ArgumentParse
         name, help=about, description=about, formatter_class=formatter
     )
     default = Path(__file__).resolve().parent / name
-    parser.add_argument("--out", type=Path, metavar="DIR", default=default, help="the folder to write")
+    parser.add_argument("--out", type=folder, metavar="DIR", default=default, help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that was made differently")
     return parser
 

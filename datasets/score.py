@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from command_line import Parser
+from command_line import Parser, folder
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -104,10 +104,14 @@ def _psnr(mse: float) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; wrong input ends in one line and exit code 2."""
     parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("results", type=Path, metavar="RESULTS_DIR", help="holds <stem>_<label>.png, as test.py writes")
-    parser.add_argument("--truth", type=Path, metavar="DIR", help="holds the truth as <stem>.png")
-    parser.add_argument("--inputs", type=Path, metavar="DIR", help="holds what was translated as <stem>.png")
-    parser.add_argument("--pairs", type=Path, metavar="DIR", help="holds both side by side, instead of the former two")
+    parser.add_argument(
+        "results", type=folder, metavar="RESULTS_DIR", help="holds <stem>_<label>.png, as test.py writes"
+    )
+    parser.add_argument("--truth", type=folder, metavar="DIR", help="holds the truth as <stem>.png")
+    parser.add_argument("--inputs", type=folder, metavar="DIR", help="holds what was translated as <stem>.png")
+    parser.add_argument(
+        "--pairs", type=folder, metavar="DIR", help="holds both side by side, instead of the former two"
+    )
     parser.add_argument("--direction", choices=("AtoB", "BtoA"), default="AtoB", help="of the translation, for --pairs")
     parser.add_argument("--label", default="fake_B", help="which results")
     options = parser.parse_args(arguments)

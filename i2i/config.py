@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import os
 import re
 import types
 import typing
@@ -21,10 +22,22 @@ def option(
     *,
     choices: Sequence[str] | None = None,
     aliases: Sequence[str] = (),
+    path: bool = False,
 ) -> Any:
-    """A dataclass field with its help, its choices and the other names that it answers to on the command line."""
-    metadata = {"help": help, "choices": choices, "aliases": tuple(aliases)}
+    """A dataclass field with its help, its choices and the other names that it answers to on the command line.
+
+    The value of one that is a `path` has its `~` expanded where it is read, on the command line as in files.
+    """
+    metadata = {"help": help, "choices": choices, "aliases": tuple(aliases), "path": path}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def expanded_path(text: str) -> str:
+    """Return a path with a leading `~` or `~user` expanded; of several with `::` between them, in each."""
+    return "::".join(map(os.path.expanduser, text.split("::")))
+
+
+expanded_path.__name__ = "path"  # argparse names the type by it
 
 
 def with_default(config: type, name: str, default: Any) -> Any:
@@ -156,13 +169,19 @@ def _add_flag(group: Any, field: dataclasses.Field, hint: Any, default: Any, hel
     group.add_argument(
         *names,
         dest=field.name,
-        type=_number_or_none(kind) if optional and kind is not str else kind,
+        type=_type_of(field, kind, optional),
         nargs="+" if many else "?" if switch else None,
         const="on" if switch else None,
         choices=choices,
         metavar="{" + ",".join(choices) + "}" if choices else METAVARS[kind],
         help=help,
     )
+
+
+def _type_of(field: dataclasses.Field, kind: type, optional: bool) -> Callable[[str], Any]:
+    if field.metadata["path"]:
+        return expanded_path
+    return _number_or_none(kind) if optional and kind is not str else kind
 
 
 def _value_type(hint: Any) -> tuple[type, bool, bool]:

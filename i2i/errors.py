@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from i2i.streams import READER_GONE, open_missing_streams, reader_is_gone, silence_broken_streams
@@ -43,8 +46,11 @@ def end(program: str, message: str, code: int = 2) -> NoReturn:
 
 
 @contextmanager
-def ending(program: str, verbose: bool = False) -> Iterator[None]:
-    """Run a command: one line and exit code 2 for a `UserError`, exit code 130 for Ctrl-C.
+def ending(program: str, verbose: bool = False, way_on: str = "") -> Iterator[None]:
+    """Run a command: one line and exit code 2 for a `UserError`.
+
+    Ctrl-C, SIGTERM and SIGHUP stop it as an exception does, so that nothing stays half written; the exit code is 128
+    and the signal's number, 130 for Ctrl-C, and the line ends with `way_on`, which says how to go on.
 
     Nothing is printed, and the exit code is 141, if nobody reads stdout any more (`| head`). Any other exception is a
     bug: its traceback is printed with a last line on reporting it, and the exit code is 1. `verbose` prints the
@@ -52,7 +58,7 @@ def ending(program: str, verbose: bool = False) -> Iterator[None]:
     """
     open_missing_streams()
     try:
-        with _in_one_line(program, verbose):
+        with _terminable(), _in_one_line(program, verbose, way_on):
             yield
     except BrokenPipeError:  # of the line above, on stderr
         if not reader_is_gone():
@@ -63,7 +69,7 @@ def ending(program: str, verbose: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _in_one_line(program: str, verbose: bool) -> Iterator[None]:
+def _in_one_line(program: str, verbose: bool, way_on: str) -> Iterator[None]:
     try:
         with _flushed():
             yield
@@ -71,15 +77,44 @@ def _in_one_line(program: str, verbose: bool) -> Iterator[None]:
         if verbose:
             traceback.print_exc()
         end(program, str(error))
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, Terminated) else signal.SIGINT
+        how = f"stopped by {number.name}" if isinstance(error, Terminated) else "interrupted"
+        print(f"{program}: {how}{way_on and '; '}{way_on}", file=sys.stderr)
+        raise SystemExit(128 + number) from None
     except Exception as error:
         if isinstance(error, BrokenPipeError) and reader_is_gone():
             raise
         traceback.print_exc()
         name, report = type(error).__name__, "with the command and the traceback above"
         end(program, f"{name} is a bug of the program or of your own code, not bad input: report it {report}", code=1)
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal other than Ctrl-C asks the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = signal.Signals(number)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise `Terminated` for SIGTERM and SIGHUP, unless they are ignored, as under nohup, or handled already."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    is_main = threading.current_thread() is threading.main_thread()  # Python allows handlers there alone
+    own = [number for number in numbers if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in own:
+        signal.signal(number, _terminate)
+    try:
+        yield
+    finally:
+        for number in own:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated(number)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from i2i.config import OptionParser, as_dict, check_choice, check_range, from_values, option
+from i2i.config import OptionParser, as_dict, check_choice, check_range, expanded_path, from_values, option
 from i2i.data.quiet import silence_libraries
 from i2i.environment import environment
 from i2i.errors import UserError, file_errors
@@ -36,15 +36,17 @@ class EvaluateConfig:
     paired: str = option(
         "auto", "whether files of one name belong together; auto: if all have a partner", choices=PAIRED
     )
-    inputs: str | None = option(None, "folder of the inputs, by the generated images' names: for the copy baseline")
-    restored: str | None = option(None, "folder of the inputs translated there and back, for cycle")
-    training: tuple[str, ...] | None = option(
-        None, "folder of the targets of training, and behind it one of their inputs, for the other baselines"
+    inputs: str | None = option(
+        None, "folder of the inputs, by the generated images' names: for the copy baseline", path=True
     )
-    label_maps: str | None = option(None, "folder of the true label maps, for miou and the like")
+    restored: str | None = option(None, "folder of the inputs translated there and back, for cycle", path=True)
+    training: tuple[str, ...] | None = option(
+        None, "folder of the targets of training, and behind it one of their inputs, for the other baselines", path=True
+    )
+    label_maps: str | None = option(None, "folder of the true label maps, for miou and the like", path=True)
     classes: int = option(0, "so many classes are in them")
-    json: str | None = option(None, "write the card to this file")
-    html: str | None = option(None, "write the card as a page to this file")
+    json: str | None = option(None, "write the card to this file", path=True)
+    html: str | None = option(None, "write the card as a page to this file", path=True)
     seed: int = option(0, "of resamples and shuffles")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
 
@@ -202,8 +204,16 @@ def _parser() -> OptionParser:
         epilog="One folder of pictures that test.py wrote may stand for both.",
     )
     parser.usage = "%(prog)s REAL_DIR FAKE_DIR [options], or %(prog)s --compare CARD.json CARD.json ..."
-    parser.add_argument("folders", nargs="*", metavar="REAL_DIR FAKE_DIR", help="folders of images, of any size")
-    parser.add_argument("--compare", nargs="+", metavar="FILE", help="show cards in one table, and where they differ")
+    parser.add_argument(
+        "folders", type=expanded_path, nargs="*", metavar="REAL_DIR FAKE_DIR", help="folders of images, of any size"
+    )
+    parser.add_argument(
+        "--compare",
+        type=expanded_path,
+        nargs="+",
+        metavar="FILE",
+        help="show cards in one table, and where they differ",
+    )
     parser.add_options("card", CardConfig)
     parser.add_options("images", EvaluateConfig)
     parser.add_options("networks", JudgesConfig)

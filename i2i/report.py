@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from i2i.config import OptionParser, from_values, option
+from i2i.config import OptionParser, expanded_path, from_values, option
 from i2i.errors import UserError, file_errors
 from i2i.metrics.card import Card
 from i2i.visuals.records import replace_text
@@ -18,9 +18,11 @@ from i2i.visuals.report import build_report
 class ReportConfig:
     """Where runs are looked for, what is shown beside them, and where the page goes."""
 
-    checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for")
+    checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for", path=True)
     cards: tuple[str, ...] | None = option(
-        None, "metrics cards to show, the JSON files that test.py --metrics writes (default: of one RUN results/RUN/*)"
+        None,
+        "metrics cards to show, the JSON files that test.py --metrics writes (default: of one RUN results/RUN/*)",
+        path=True,
     )
     pictures: bool = option(
         True, "show samples and examples; without them the page may be passed on where images may not"
@@ -30,6 +32,7 @@ class ReportConfig:
         "the page (default: report.html in the RUN, for several reports/compare.html; without pictures "
         "report_without_pictures.html, compare_without_pictures.html)",
         aliases=("--html",),
+        path=True,
     )
 
     def shown_cards(self, runs: Sequence[Path]) -> list[Path]:
@@ -82,7 +85,9 @@ def _parser() -> OptionParser:
         description="Writes the page of a run from the files in its folder, or of several runs one that compares them.",
     )
     parser.usage = "%(prog)s RUN [RUN ...] [options]"
-    parser.add_argument("run", metavar="RUN", nargs="+", help="a run's folder, or its name below --checkpoints_dir")
+    parser.add_argument(
+        "run", type=expanded_path, metavar="RUN", nargs="+", help="a run's folder, or its name below --checkpoints_dir"
+    )
     parser.add_options("report", ReportConfig)
     return parser
 

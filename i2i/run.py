@@ -22,7 +22,7 @@ class RunConfig:
     """Which run, and where."""
 
     name: str = option("experiment_name", "name of the run, its folder below checkpoints_dir")
-    checkpoints_dir: str = option("./checkpoints", "where runs are kept")
+    checkpoints_dir: str = option("./checkpoints", "where runs are kept", path=True)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...; auto takes the fastest there is")
     seed: int = option(0, "seed of everything that is random")
     verbose: bool = option(False, "print the networks, and the traceback of an error")

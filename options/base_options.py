@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from i2i.acceleration import AccelerationConfig
 from i2i.acceleration.choices import keeps_memory
-from i2i.config import OptionParser, as_dict, from_values, tokens_from
+from i2i.config import OptionParser, as_dict, expanded_path, from_values, tokens_from
 from i2i.data import DataConfig
 from i2i.data.loader import worker_failure
 from i2i.data.memory import keep_freed_memory
@@ -174,7 +174,12 @@ class BaseOptions:
         models = "{" + ",".join(self.models) + "}"
         parser.add_argument("--model", metavar=models, help=f"which model (default: {self.shown_model})")
         parser.add_argument(
-            "--options", action="extend", nargs="+", metavar="FILE", help="YAML files of options, or names of presets"
+            "--options",
+            type=expanded_path,
+            action="extend",
+            nargs="+",
+            metavar="FILE",
+            help="YAML files of options, or names of presets",
         )
         parser.add_argument("--suffix", metavar="TEXT", help="added to the name; {lr} in it becomes the value of --lr")
 
@@ -191,7 +196,7 @@ class BaseOptions:
 
     def one_line(self, work: Callable[[], Any]) -> Any:
         """Run `work` as `errors.ending` does, with one line too if memory runs out or a loader's worker dies."""
-        with ending(self.program, "--verbose" in self.argv):
+        with ending(self.program, "--verbose" in self.argv, self.way_on()):
             try:
                 return work()
             except (RuntimeError, MemoryError) as error:
@@ -200,6 +205,10 @@ class BaseOptions:
                 if failure := worker_failure(error):  # it is raised wherever the program is at that moment
                     raise failure from error
                 raise
+
+    def way_on(self) -> str:
+        """How to go on with work that a signal has stopped; empty if it begins anew."""
+        return ""
 
     def ways_out(self) -> str:
         """What there is to do where memory does not suffice."""

@@ -206,6 +206,10 @@ class TestOptions(BaseOptions):
             data = dataclasses.replace(data, dataroot=self.test.input, dataset_mode="single")
         return data
 
+    def way_on(self) -> str:
+        is_known = hasattr(self, "model_name") and not self.generates
+        return "the same command with --skip_existing goes on" if is_known else ""
+
     def ways_out(self) -> str:
         ways = "a smaller one, --precision bf16, and smaller images (--preprocess scale_width --load_size 512)"
         return f"--batch_size {self.data.batch_size} was too much; {ways} all take less"

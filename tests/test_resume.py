@@ -133,15 +133,15 @@ def test_a_run_killed_and_continued_ends_in_the_bits_of_a_straight_one(model: st
         assert examples[0] == examples[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number: int, tmp_path: Path) -> None:
     data = data_for("cyclegan", tmp_path / "data")
     words = command(tmp_path, "cyclegan", data, "run", "--n_epochs", "100000", "--save_latest_freq", "20")
     process = start(words)
     wait_for_step(tmp_path / "run" / "latest.pt", 1, process)
     os.killpg(process.pid, number)  # as a terminal does: the workers get it too
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+    assert process.returncode == 128 + number, output
     assert "Traceback" not in output
     assert f"train.py --name run --checkpoints_dir {tmp_path} --continue_train" in output
     state = torch.load(tmp_path / "run" / "latest.pt", weights_only=True)

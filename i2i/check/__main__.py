@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from i2i.check import check
-from i2i.config import OptionParser, check_range, from_values
+from i2i.config import OptionParser, check_range, expanded_path, from_values
 from i2i.data import DataConfig
 from i2i.data.quiet import silence_libraries
 from i2i.errors import UserError, file_errors
@@ -56,8 +56,10 @@ def _parser() -> OptionParser:
         description="Looks at a data set before it is trained on: python -m i2i.check DATAROOT [options].",
         epilog="Exit code: 0, or 1 if training would fail with these options, or 2 for options that are wrong.",
     )
-    parser.add_argument("--json", metavar="FILE", help="write all that was found to this file")
-    parser.add_argument("--html", metavar="FILE", help="write a page with pictures of what is suspicious")
+    parser.add_argument("--json", type=expanded_path, metavar="FILE", help="write all that was found to this file")
+    parser.add_argument(
+        "--html", type=expanded_path, metavar="FILE", help="write a page with pictures of what is suspicious"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes; 0: this one (default: one for each core)")
     parser.add_argument("--samples", type=int, metavar="N", help="decode so many, and read the headers of the rest")
     parser.add_options("data", DataConfig, shown={"dataset_mode": "the one that fits"})

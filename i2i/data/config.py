@@ -26,9 +26,11 @@ LEAST |= {"batch_size": 1, "num_threads": 0, "max_dataset_size": 1, "cache_limit
 class DataConfig:
     """Where the images lie and what is done to them before the model sees them."""
 
-    dataroot: str = option("", "folder that holds the images, a CSV or JSON-lines manifest, or shards{00..99}.tar")
-    dataroot_A: str | None = option(None, "folder of the images of A, wherever it lies")
-    dataroot_B: str | None = option(None, "folder of the images of B, wherever it lies")
+    dataroot: str = option(
+        "", "folder that holds the images, a CSV or JSON-lines manifest, or shards{00..99}.tar", path=True
+    )
+    dataroot_A: str | None = option(None, "folder of the images of A, wherever it lies", path=True)
+    dataroot_B: str | None = option(None, "folder of the images of B, wherever it lies", path=True)
     dataset_mode: str = option("unaligned", "layout of the folder", choices=tuple(DATASETS))
     phase: str = option("train", "which part of the data: train, val, test ...")
     direction: str = option("AtoB", "BtoA swaps the two domains", choices=DIRECTIONS)
@@ -59,10 +61,14 @@ class DataConfig:
         "reference", "random changes: no crop or flip, those alone, or more", choices=tuple(AUGMENT_PRESETS)
     )
     augment_color: str = option("auto", "whose colours change: auto spares the b of pairs", choices=AUGMENT_COLOR)
-    augment_file: str | None = option(None, "a pipeline of albumentations, saved as YAML, in place of the preset")
+    augment_file: str | None = option(
+        None, "a pipeline of albumentations, saved as YAML, in place of the preset", path=True
+    )
     cache: str = option("none", "keep resized images in memory, or on disk for later runs too", choices=CACHES)
     cache_limit: float = option(8.0, "GiB that the cache may take")
-    cache_dir: str | None = option(None, "where --cache disk keeps them (default: i2i in the user's cache folder)")
+    cache_dir: str | None = option(
+        None, "where --cache disk keeps them (default: i2i in the user's cache folder)", path=True
+    )
     max_dataset_size: int | None = option(None, "use at most so many images of a folder")
     serial_batches: bool = option(False, "take images in order instead of at random")
     batch_size: int = option(1, "images a step")

@@ -97,7 +97,10 @@ def read_manifest(path: Path, phase: str) -> Columns:
         if strange := [value for name, value in row.items() if name not in (split, label) and not _is_file(value)]:
             raise UserError(f"{path}: {strange[0]!r} is no name of a file")
     files: dict[str, list[str | None]] = {
-        name: [str(path.parent / row[name]) if row.get(name) not in (None, "") else None for row in chosen]
+        name: [
+            str(path.parent / os.path.expanduser(row[name])) if row.get(name) not in (None, "") else None
+            for row in chosen
+        ]
         for name in names
         if name not in (split, label)
     }

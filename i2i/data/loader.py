@@ -23,7 +23,7 @@ from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
 from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
-from i2i.data.prefetch import DEATHS, Direct, Prefetcher, SideStream
+from i2i.data.prefetch import Direct, Prefetcher, SideStream
 from i2i.data.quiet import silence_libraries
 from i2i.data.transport import Channel, SharedOrSent
 from i2i.errors import UserError
@@ -316,6 +316,9 @@ def _settle(worker: int) -> None:
         os.setpgrp()
     else:  # Windows, where only Ctrl-C reaches them
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGHUP", "SIGUSR1"):  # which a job scheduler sends to all: they are for the main process
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     # A spawned process ends by taking its interpreter down, with a thread still sending batches: now and then an abort.
     atexit.register(os._exit, 0)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from i2i.config import OptionParser, check_range, from_values, option
+from i2i.config import OptionParser, check_range, expanded_path, from_values, option
 from i2i.data.memory import keep_freed_memory
 from i2i.errors import UserError, file_errors
 from i2i.evaluation.candidate import read_checkpoint
@@ -23,17 +23,19 @@ from i2i.run import epoch_checkpoints, find_run
 class DigitsConfig:
     """What is judged, by which images, and where the results go."""
 
-    dataroot: str = option("", "the real images, laid out as for --dataset_mode classes")
+    dataroot: str = option("", "the real images, laid out as for --dataset_mode classes", path=True)
     epoch: str = option("latest", "which checkpoint: latest, a number, or all for the curve over those kept")
     samples: int = option(SAMPLES, "images to generate")
     truncation: float | None = option(None, "as test.py takes it")
     gan_train: bool = option(True, "train a classifier on generated images and test it on real ones")
     gan_train_samples: int | None = option(None, "on so many (default: as many as there are real ones)")
     seed: int = option(0, "of the first image; the others count up from it")
-    classifier: str | None = option(None, "the classifier's file, made if it is missing (default: in the user's cache)")
-    json: str | None = option(None, "write the figures to this file too")
-    checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for")
-    results_dir: str = option("./results", "where figures and pictures go, below the run's name")
+    classifier: str | None = option(
+        None, "the classifier's file, made if it is missing (default: in the user's cache)", path=True
+    )
+    json: str | None = option(None, "write the figures to this file too", path=True)
+    checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for", path=True)
+    results_dir: str = option("./results", "where figures and pictures go, below the run's name", path=True)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
 
     def __post_init__(self) -> None:
@@ -121,7 +123,9 @@ def _parser() -> OptionParser:
         description="Judges what a class-conditional run generates, by a classifier trained on real images.",
     )
     parser.usage = "%(prog)s RUN --dataroot FOLDER [options]"
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or its name below --checkpoints_dir")
+    parser.add_argument(
+        "run", type=expanded_path, metavar="RUN", help="a run's folder, or its name below --checkpoints_dir"
+    )
     parser.add_options("judging", DigitsConfig)
     return parser
 

@@ -36,13 +36,15 @@ class DirectionsConfig:
     attribute: tuple[str, ...] | None = option(
         None, "to fit, of light strokes on a dark ground (default: all)", choices=tuple(ATTRIBUTES)
     )
-    table: str | None = option(None, "CSV file with columns class, seed and value: an attribute that people judged")
+    table: str | None = option(
+        None, "CSV file with columns class, seed and value: an attribute that people judged", path=True
+    )
     samples: int | None = option(None, f"images that attributes are fitted on (default: {SAMPLES})")
     label: str | None = option(None, "class to fit on and to show (default: all are fitted on, the first is shown)")
     seeds: tuple[int, ...] = option((0,), "the images that are moved along the directions")
     span: float = option(3.0, "how far, in standard deviations of the latents")
     steps: int = option(7, "images of a row")
-    out: str | None = option(None, "folder of the results (default: ./results/RUN/directions_METHOD)")
+    out: str | None = option(None, "folder of the results (default: ./results/RUN/directions_METHOD)", path=True)
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)

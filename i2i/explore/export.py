@@ -25,7 +25,7 @@ from i2i.translation.classes import chosen_classes, class_names, folder_names
 class ExportConfig:
     """How many images of which classes, and where to."""
 
-    out: str = option("", "folder of the data set, which is new or empty")
+    out: str = option("", "folder of the data set, which is new or empty", path=True)
     num_per_class: int = option(1000, "images of every class")
     labels: tuple[str, ...] | None = option(None, "classes, such as 0-9 or cat dog (default: all)")
     seed: int = option(0, "of the first image of every class; the others' follow")

@@ -50,7 +50,7 @@ class InterpolationConfig:
         None, "of the latents (default: linear where they are learned, spherical for noise)", choices=tuple(PATHS)
     )
     fps: int = option(12, "images a second of the animations")
-    out: str | None = option(None, "folder of the results (default: ./results/RUN/interpolate)")
+    out: str | None = option(None, "folder of the results (default: ./results/RUN/interpolate)", path=True)
 
     def __post_init__(self) -> None:
         if not self.start or len(self.start) != len(self.end):

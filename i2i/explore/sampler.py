@@ -26,8 +26,10 @@ BATCH_SIZE = 64
 class SourceConfig:
     """Which generator, and how far its latents may stray."""
 
-    run: str = option("", "a run's folder, or its name below checkpoints_dir; may come first, without its flag")
-    checkpoints_dir: str = option("./checkpoints", "where runs are kept")
+    run: str = option(
+        "", "a run's folder, or its name below checkpoints_dir; may come first, without its flag", path=True
+    )
+    checkpoints_dir: str = option("./checkpoints", "where runs are kept", path=True)
     epoch: str = option("latest", "which checkpoint: latest or the number of an epoch")
     ema: bool = option(True, "use the averaged weights, if the run has any")
     truncation: float | None = option(None, "less variety and fewer failures, as in test.py: 0.7, say")

@@ -16,15 +16,17 @@ LPIPS_NETS = ("alex", "vgg")
 class JudgesConfig:
     """The files of the networks whose features metrics compare; without a file the library's cache is looked into."""
 
-    inception: str | None = option(None, "file of the Inception network for fid, kid, precision, recall")
+    inception: str | None = option(None, "file of the Inception network for fid, kid, precision, recall", path=True)
     inception_resize: str = option(
         "clean",
         "how images come to its size: clean, as by Pillow's bicubic; tf1, as FID was first published",
         choices=RESIZES,
     )
     lpips_net: str = option("alex", "network of lpips", choices=LPIPS_NETS)
-    lpips_weights: str | None = option(None, "file of that network's features, in torchvision's names")
-    segmentation: str | None = option(None, "TorchScript file of a network from photos to class logits, for miou")
+    lpips_weights: str | None = option(None, "file of that network's features, in torchvision's names", path=True)
+    segmentation: str | None = option(
+        None, "TorchScript file of a network from photos to class logits, for miou", path=True
+    )
 
     def __post_init__(self) -> None:
         check_choice("inception_resize", self.inception_resize, RESIZES)

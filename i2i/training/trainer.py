@@ -71,7 +71,7 @@ class Trainer:
         self.history = LossHistory()
         self.saver = Saver(folder, config.keep_checkpoints)
         self.skipping = Skipping() if config.on_nan == "skip" else None
-        self.rollbacks = 0
+        self.rollbacks = self.stopped_by = 0
         self.monitor = Monitor(self, samples, validator, validation or ValidationConfig())
         self.plateau = self._new_plateau() if config.lr_policy == "plateau" else None
         self._paths: list[str] = []
@@ -176,6 +176,7 @@ class Trainer:
                 while self.images < total and not interruption.requested and not self.monitor.exhausted:
                     self._or_roll_back(self._watched_step, bar)
                 self._or_roll_back(self._end, bar)
+                self.stopped_by = interruption.number
         finally:
             self.boards.close()
         return self._finished(total)

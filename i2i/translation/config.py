@@ -20,8 +20,10 @@ class TestConfig:
     __test__ = False  # not a test case, whatever its name makes pytest think
 
     epoch: str = option("latest", "which checkpoint: latest, best by validation, or the number of an epoch")
-    input: str | None = option(None, "an image, or a folder of images, instead of a data set of the run's layout")
-    results_dir: str = option("./results/", "where the pictures go")
+    input: str | None = option(
+        None, "an image, or a folder of images, instead of a data set of the run's layout", path=True
+    )
+    results_dir: str = option("./results/", "where the pictures go", path=True)
     num_test: int | None = option(None, "translate at most so many images (default: all)")
     eval: bool = option(False, "no dropout, and BatchNorm's averages from training instead of the image's own")
     ema: bool = option(True, "use the averaged weights, if the run has any")
@@ -36,7 +38,7 @@ class TestConfig:
     part: str | None = option(
         None, "2/4: every fourth image from the second on, for one of four machines that share a folder"
     )
-    reference_weights: str | None = option(None, "a generator of the reference implementation, a .pth file")
+    reference_weights: str | None = option(None, "a generator of the reference implementation, a .pth file", path=True)
     labels: tuple[str, ...] | None = option(None, "classes to generate, such as 0-9 or cat dog (default: all)")
     num_per_class: int = option(10, "images to generate of every class")
     truncation: float | None = option(
