@@ -8,16 +8,22 @@ if __name__ == "__main__":
 from i2i.data.inputs import input_dataset
 from i2i.data.quiet import silence_libraries
 from i2i.process import judge_in_full_precision, prepare_process
+from i2i.results import origin_of, put_aside, results_folder
 from i2i.translation import generate_images, translate_dataset
 from options.test_options import TestOptions
 
 
 def test(options: TestOptions) -> None:
-    folder, config = options.folder, options.test
-    translator = options.translator()
+    config, translator = options.test, options.translator()
     translator.inference.set_up = prepare_process
     dataset = None if options.generates else input_dataset(options.images(translator))
-    assessment = options.assessment(translator, dataset)  # what it lacks is said before the work begins
+    if dataset is not None:
+        options.check_layout(dataset)
+    origin = origin_of(translator, dataset, config.truncation)
+    folder, note = results_folder(options.folder, origin)
+    assessment = options.assessment(translator, dataset, folder)  # what it lacks is said before the work begins
+    for line in filter(None, (note, put_aside(folder, origin))):
+        options.notice(line)
     if dataset is None:
         count = generate_images(translator, folder, config, options.data.batch_size)
         print(f"{count} images generated, a grid of them is {folder / 'grid.png'}")

@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
 from i2i.data import BatchStream, sample_batch
 from i2i.data.quiet import silence_libraries
+from i2i.data.seen import seen_by
 from i2i.process import prepare_process
 from i2i.streams import outlast_readers
 from i2i.training import Trainer
@@ -27,6 +28,7 @@ def build_trainer(options: TrainOptions) -> Trainer:
         folder=options.run.folder,
         options=options.saved(),
         samples=sample_batch(dataset, device=device),
+        seen=seen_by(dataset),
         resume_command=options.resume_command,
         acceleration=acceleration,
         validator=validator,

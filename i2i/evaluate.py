@@ -23,6 +23,7 @@ from i2i.metrics.image_sets import Files, find_images, holds, partners
 from i2i.metrics.judging import Judge, Maps
 from i2i.metrics.page import save_page
 from i2i.process import judge_in_full_precision
+from i2i.results import listed_pictures
 from i2i.run import resolve_device
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,9 @@ def evaluate(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, j
 def read_sets(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, judges: JudgesConfig) -> Sets:
     """The images of two folders, and of those that `config` names beside them."""
     generated, reals = find_images(fake, "generated"), find_images(real, "real")
+    warnings = list(dict.fromkeys([*record_warnings(fake), *record_warnings(real)]))
+    for warning in warnings:
+        log.warning(warning)
     names, paired = list(generated), _are_paired(generated, reals, config.paired, wanted)
     files = Files(list(generated.values()))
     truth = maps = None
@@ -139,8 +143,14 @@ def read_sets(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, 
         truth=truth,
         maps=maps,
         num_classes=_classes(config) if maps else 0,
-        warnings=() if paired or config.paired != "auto" else _few_partners(generated, reals, wanted),
+        warnings=[*warnings, *([] if paired or config.paired != "auto" else _few_partners(generated, reals, wanted))],
     )
+
+
+def record_warnings(folder: str) -> list[str]:
+    """Return what to beware of in a results folder of test.py: a run that has not finished, missing parts."""
+    listed = listed_pictures(Path(folder))
+    return [] if listed is None else listed[1]
 
 
 def _are_paired(generated: dict[str, str], reals: dict[str, str], option: str, wanted: CardConfig) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2i import reference_weights
 from i2i.acceleration import AccelerationConfig
@@ -48,7 +49,7 @@ class Translator:
     `target` is the domain that images are translated to. `running_statistics` is the reference's `--eval`. The model is
     the translator's own from now on: it is moved to the device, and made faster by what `acceleration` says.
     Nothing else of the process is touched, and threads may share a translator. `alpha`, `pages` and `max_pixels` say
-    how files are read.
+    how files are read; `signature` is a hash that tells its weights from others.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Translator:
         acceleration: AccelerationConfig | None = None,
     ) -> None:
         self.device = resolve_device(device)
+        self.signature = _signature(model.players["generator"].modules)
         self.model = model.to(self.device).eval().requires_grad_(False)
         fold_spectral_norm(self.model)
         self.target, self.seed, self.running_statistics = target, seed, running_statistics
@@ -289,6 +291,17 @@ def _kind_of(image: Any) -> str:
     if not isinstance(image, np.ndarray):
         raise UserError(f"a {type(image).__name__} is no image: give a Pillow image, an array, a tensor or a path")
     return "array"
+
+
+def _signature(networks: Sequence[nn.Module]) -> str:
+    """Return a hash of the networks' layers and of the first few of their weights, all of which training moves."""
+    content = hashlib.blake2b(digest_size=8)
+    for network in networks:
+        content.update(repr(network).encode())
+        for name, values in network.state_dict().items():
+            first = values.detach().reshape(-1)[:64].to("cpu", torch.float64)
+            content.update(f"{name} {tuple(values.shape)}".encode() + first.numpy().tobytes())
+    return content.hexdigest()
 
 
 def _picture(array: np.ndarray) -> Image.Image:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from i2i.acceleration import AccelerationConfig
+from i2i.atomic import fitting
 from i2i.config import OptionParser, as_dict
 from i2i.data import DataConfig, ImageDataset
+from i2i.data.seen import refuse_wrong_layout
 from i2i.errors import UserError, file_errors
 from i2i.metrics.config import CardConfig, JudgesConfig
 from i2i.models import MODELS
@@ -134,8 +136,8 @@ class TestOptions(BaseOptions):
         if restores or self.test.pictures == "fake":
             self.test = dataclasses.replace(self.test, pictures="all" if restores else "real_fake")
 
-    def assessment(self, translator: Translator, dataset: ImageDataset | None) -> Assessment | None:
-        """What judges the pictures of this test, where --metrics asks for it; `dataset` are the inputs, if any.
+    def assessment(self, translator: Translator, dataset: ImageDataset | None, folder: Path) -> Assessment | None:
+        """What judges the pictures of this test in `folder`, where --metrics asks for it; `dataset` are its inputs.
 
         Raises:
             ValueError: if anything is missing that the metrics need.
@@ -151,7 +153,7 @@ class TestOptions(BaseOptions):
         places = {"data": self.data.dataroot, "inputs": self.test.input}
         about["subject"] |= {name: place for name, place in places.items() if place}
         about |= {
-            "title": f"{self.run.name}: {self.folder.name}",
+            "title": f"{self.run.name}: {folder.name}",
             "options": {"test.py": self.as_dict()} | ({"train.py": trained_on} if trained_on else {}),
             "command": shlex.join(["python", "test.py", *self.argv]),
         }
@@ -210,6 +212,19 @@ class TestOptions(BaseOptions):
         is_known = hasattr(self, "model_name") and not self.generates
         return "the same command with --skip_existing goes on" if is_known else ""
 
+    def check_layout(self, dataset: ImageDataset) -> None:
+        """Compare the files to translate with those of training: single images and pairs side by side are mixed up.
+
+        Nothing is checked where --dataset_mode says how they are to be read, or the checkpoint does not tell.
+
+        Raises:
+            UserError: if they certainly are of another layout; a note is printed if they may be.
+        """
+        seen = self.checkpoint.get("data") if self.checkpoint is not None else None
+        insists = "dataset_mode" in self.given and self.data.dataset_mode == dataset.config.dataset_mode
+        if seen and not insists and (message := refuse_wrong_layout(dataset, seen, "b" if self.opposite else "a")):
+            self.notice(message)
+
     def ways_out(self) -> str:
         ways = "a smaller one, --precision bf16, and smaller images (--preprocess scale_width --load_size 512)"
         return f"--batch_size {self.data.batch_size} was too much; {ways} all take less"
@@ -228,11 +243,12 @@ class TestOptions(BaseOptions):
 
     @property
     def folder(self) -> Path:
-        """Where the results go."""
+        """Where the results go, unless others lie there already: see `i2i.results.results_folder`."""
         what = Path(self.test.input).resolve().name.replace(".", "_") if self.test.input else self.data.phase
         which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
         backwards = f"_{self.data.direction}" if self.opposite else ""
-        return Path(self.test.results_dir) / self.run.name / f"{what}_{which}{backwards}{self.test.suffix}"
+        end = f"_{which}{backwards}{self.test.suffix}"
+        return Path(self.test.results_dir) / self.run.name / fitting(what, end)
 
 
 @file_errors("--checkpoints_dir")

@@ -83,7 +83,7 @@ def test_pix2pix_translates_a_side_by_side_test_set(runs: Path, tmp_path: Path, 
     translate(runs, tmp_path, "--name", "pix2pix", "--dataroot", str(runs / "pairs"))
     folder = tmp_path / "pix2pix" / "test_latest"
     expected = [f"images/{i}_{label}.png" for i in range(3) for label in ("fake_B", "real_A", "real_B")]
-    assert files(folder) == [*expected, "index.html"]
+    assert files(folder) == [*expected, "index.html", "results.jsonl"]
     pair = pixels(runs / "pairs" / "test" / "0.png")
     assert (pixels(folder / "images" / "0_real_A.png") == pair[:, :16]).all()
     assert (pixels(folder / "images" / "0_real_B.png") == pair[:, 16:]).all()
@@ -199,7 +199,7 @@ def test_generated_images_are_named_by_class_and_seed(runs: Path, tmp_path: Path
     translate(runs, tmp_path, *words, "--seed", "7")
     folder = tmp_path / "cgan" / "test_latest"
     expected = [f"images/{name}/seed{seed}_fake.png" for name in ("dark", "light") for seed in range(7, 12)]
-    assert files(folder) == sorted([*expected, "grid.png", "index.html"])
+    assert files(folder) == sorted([*expected, "grid.png", "index.html", "results.jsonl"])
     again = tmp_path / "again"
     translate(runs, again, *words[:2], "--num_per_class", "1", "--seed", "9", "--labels", "light")
     again /= "cgan/test_latest/images/light"
@@ -238,7 +238,7 @@ def test_an_unconditional_run_has_one_folder_and_a_grid_without_labels(
     translate(runs, tmp_path, "--name", "unconditional", "--num_per_class", "12", "--batch_size", "5", "--seed", "3")
     folder = tmp_path / "unconditional" / "test_latest"
     expected = [f"images/all/seed{seed}_fake.png" for seed in range(3, 15)]
-    assert files(folder) == sorted([*expected, "grid.png", "index.html"])
+    assert files(folder) == sorted([*expected, "grid.png", "index.html", "results.jsonl"])
     grid = Image.open(folder / "grid.png")
     assert grid.size == (10 * 132 + 4, 2 * 132 + 4)  # all 12, ten to a row, and no room for names
     assert "class" not in (folder / "index.html").read_text().split("<body")[1].replace("class=", "")

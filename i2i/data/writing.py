@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from i2i.atomic import temporary_beside
 from i2i.data.domain import FULL_RANGE, VOID, Domain
 from i2i.errors import UserError
 
@@ -100,7 +101,7 @@ def write_picture(pixels: np.ndarray, path: Path, encoding: Encoding = DEFAULT) 
 
 
 def _replaced(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path, owner=f"{os.getpid()}-")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)

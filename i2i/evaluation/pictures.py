@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from i2i.atomic import temporary_beside
 from i2i.data.batch import normalise
 from i2i.visuals.images import labelled_grid, save_png
 
@@ -85,6 +86,6 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path)
     figure.savefig(temporary, format="png")
     os.replace(temporary, path)

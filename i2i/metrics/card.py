@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from i2i.atomic import temporary_beside
 from i2i.errors import UserError
 from i2i.metrics import METRICS, Metric
 from i2i.metrics.judging import Score
@@ -125,7 +126,7 @@ def _doubled(score: dict[str, Any]) -> dict[str, Any]:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8", errors="replace")
         os.replace(temporary, path)

@@ -22,6 +22,7 @@ from i2i.data.listing import shown_files
 from i2i.data.reading import Reader
 from i2i.data.transforms import resized
 from i2i.errors import UserError, file_errors
+from i2i.results import listed_pictures
 from i2i.visuals.images import to_uint8
 
 # What test.py calls its pictures: the generated ones, and what belongs to them.
@@ -171,7 +172,8 @@ def readable(pictures: Pictures, rows: Iterable[int] | None = None) -> Iterator[
 def find_images(folder: str | Path, role: str) -> dict[str, str]:
     """Image files below `folder` by name, without what test.py adds to it.
 
-    Of a folder with all its pictures they are those of `role`: generated, real, input or restored.
+    Of a folder with all its pictures they are those of `role`: generated, real, input or restored. Of a results folder
+    of test.py with a record they are those that its last run listed.
 
     Raises:
         ValueError: if there are none.
@@ -207,6 +209,13 @@ def _roles(labels: set[str]) -> dict[str, str]:
 
 
 def _by_stem(folder: str | Path) -> dict[str, str]:
+    if (listed := listed_pictures(Path(folder))) is not None:
+        images = listed[0].items()
+        return {
+            f"{unicodedata.normalize('NFC', name)}_{label}": path
+            for name, pictures in images
+            for label, path in pictures.items()
+        }
     found: dict[str, str] = {}
     for path in list_images(folder):
         stem, suffix = os.path.splitext(Path(os.path.relpath(path, folder)).as_posix())

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from i2i.atomic import temporary_beside
 from i2i.errors import UserError, file_errors
 
 FORMAT = 1
@@ -21,7 +22,7 @@ def save(state: dict[str, Any], path: Path) -> None:
     Raises:
         OSError: if the folder is not writable or the disk is full; nothing is left behind then.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "wb") as file:
             torch.save({"format": FORMAT} | state, file)
@@ -35,7 +36,7 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 def save_as_well(saved: Path, path: Path) -> None:
     """Let `path` be the file `saved` too, as a link where the file system can, else as a copy; atomic as well."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path)
     temporary.unlink(missing_ok=True)
     try:
         os.link(saved, temporary)

@@ -21,6 +21,7 @@ def collect(trainer: Trainer) -> dict[str, Any]:
     return {
         "options": trainer.options,
         "spec": trainer.model.spec.as_dict(),
+        "data": trainer.seen,
         "model": trainer.model.state_dict(),
         "ema": trainer.ema.state_dict() if trainer.ema is not None else None,
         "optimizers": {name: optimizer.state_dict() for name, optimizer in trainer.optimizers.items()},

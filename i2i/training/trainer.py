@@ -38,7 +38,8 @@ class Trainer:
     """Trains `model` on `stream`, in `folder`, reporting to `boards`.
 
     `options` is stored in the checkpoints as it is: what a program needs to build the model again. `samples` is a
-    batch whose pictures are shown as training goes on; `validator` validates it as `validation` says. Without a folder
+    batch whose pictures are shown as training goes on, and `seen` says for a later test what the data looks like, see
+    `i2i.data.seen`; `validator` validates it as `validation` says. Without a folder
     nothing is saved.
     """
 
@@ -52,6 +53,7 @@ class Trainer:
         options: dict[str, Any] | None = None,
         boards: Boards | None = None,
         samples: Batch | None = None,
+        seen: dict[str, Any] | None = None,
         resume_command: str = "",
         acceleration: Choices | None = None,
         validator: Validator | None = None,
@@ -59,7 +61,7 @@ class Trainer:
     ) -> None:
         self.model, self.stream, self.config = model, stream, config
         self.options, self.boards, self.resume_command = options or {}, boards or Boards([]), resume_command
-        self.acceleration, self.step = acceleration or Choices(), 0
+        self.acceleration, self.step, self.seen = acceleration or Choices(), 0, seen
         networks = [network for player in model.players.values() for network in player.modules]
         accelerate(networks, self.acceleration, stream.device, compiled=self.generators)
         if config.checkpoint_activations:

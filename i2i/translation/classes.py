@@ -18,6 +18,7 @@ from tqdm import tqdm
 from i2i.acceleration import Work
 from i2i.errors import UserError, file_errors
 from i2i.models.cgan import CGAN
+from i2i.results import ResultsRecord, origin_of
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
 from i2i.translation.pictures import Pictures, pictures_of, write_pictures
@@ -78,14 +79,18 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
     chosen = chosen_classes(config.labels, classes)
     with file_errors("--results_dir"):
         (folder / "images").mkdir(parents=True, exist_ok=True)
+        record = ResultsRecord(folder, origin_of(translator, truncation=config.truncation))
     page = ResultsPage(folder / "index.html", f"{folder.parent.name}: {folder.name}", width=64)
     translator.inference.prepare(Work(False, len(chosen) * count, batch_size, translator.model.spec.image_size))
     shown: list[tuple[int, Tensor]] = []
     threads = suitable_threads(translator.device)
     rows = in_background(_jobs(translator, folder / "images", config, batch_size, chosen, shown), threads, 2 * threads)
-    with closing(rows), tqdm(total=len(chosen) * count, unit="image", file=sys.stderr) as bar:
-        for label, links in rows:
+    with record, closing(rows), tqdm(total=len(chosen) * count, unit="image", file=sys.stderr) as bar:
+        for label, written in rows:
+            links = {f"seed {seed}": picture for seed, (_, picture) in written.items()}
             page.add("images" if classes is UNCONDITIONAL else f"class {classes[label]}", links)
+            for name, picture in written.values():
+                record.add(name, {"fake": picture})
             bar.update(len(links))
     page.close()
     with file_errors("--results_dir"):
@@ -108,8 +113,8 @@ def _jobs(
     batch_size: int,
     chosen: Sequence[int],
     shown: list[tuple[int, Tensor]],
-) -> Iterator[Job[tuple[int, dict[str, str]]]]:
-    """Generate; what is left to do for each batch, and gives its class and the links to its images.
+) -> Iterator[Job[tuple[int, dict[int, tuple[str, str]]]]]:
+    """Generate; what is left to do for each batch, and gives its class, and by seed its images' names and paths.
 
     Appends the first images of every class to `shown`.
     """
@@ -117,11 +122,11 @@ def _jobs(
     most = GRID_COLUMNS**2 if classes is UNCONDITIONAL else GRID_COLUMNS
     folders = dict(zip(chosen, folder_names([classes[label] for label in chosen], chosen), strict=True))
 
-    def written(label: int, seeds: range, pictures: Sequence[Pictures]) -> tuple[int, dict[str, str]]:
-        rows = zip(seeds, pictures, strict=True)
-        names = {f"seed {seed}": (f"{folders[label]}/seed{seed}", row) for seed, row in rows}
+    def written(label: int, seeds: range, pictures: Sequence[Pictures]) -> tuple[int, dict[int, tuple[str, str]]]:
+        names = [f"{folders[label]}/seed{seed}" for seed in seeds]
+        rows = zip(seeds, names, pictures, strict=True)
         return label, {
-            seed: write_pictures(folder, name, row, config.encoding)["fake"] for seed, (name, row) in names.items()
+            seed: (name, write_pictures(folder, name, row, config.encoding)["fake"]) for seed, name, row in rows
         }
 
     for label, start in itertools.product(chosen, range(0, count, batch_size)):

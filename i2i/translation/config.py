@@ -74,9 +74,14 @@ class TestConfig:
         return "" if self.truncation is None else f"_truncation{self.truncation:g}"
 
     @property
+    def part_name(self) -> str:
+        """The part as it stands in names of files, such as 2of4; empty for a whole run."""
+        return "" if self.part is None else "{}of{}".format(*self._part)
+
+    @property
     def page(self) -> str:
         """The name of the page, which every part has for itself."""
-        return "index.html" if self.part is None else "index_{}of{}.html".format(*self._part)
+        return f"index_{self.part_name}.html" if self.part_name else "index.html"
 
     def items(self, count: int) -> range:
         """Which of `count` images are this part's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,10 @@ from i2i.acceleration import Work
 from i2i.acceleration.choices import most_halvings
 from i2i.data import ImageDataset, ImageError, Sample, collate, samples_in_order
 from i2i.data.files import read_bytes, suffix
-from i2i.data.folder import common_stem
+from i2i.data.folder import common_stem, has_images
 from i2i.data.reading.tiff import geographic_tags
 from i2i.errors import file_errors
+from i2i.results import Images, ResultsRecord, origin_of
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
 from i2i.translation.pictures import (
@@ -54,29 +55,42 @@ def translate_dataset(
     this one a share of its own threads until they end; a script that asks for several must begin below
     `if __name__ == "__main__"`.
 
+    A record beside the page, results.jsonl, lists the pictures and says what they come from.
+
     Raises:
         ImageError: for a file that cannot be used, unless the data set skips those.
-        UserError: if a picture cannot be written, or a helper has died.
+        UserError: if the folder holds results of another source, model or other options, if a picture cannot be
+            written, or if a helper has died.
     """
     with file_errors("--results_dir"):
         (folder / "images").mkdir(parents=True, exist_ok=True)
+        record = ResultsRecord(folder, origin_of(translator, dataset), config.part_name)
     page, count = ResultsPage(folder / config.page, f"{folder.parent.name}: {folder.name}"), 0
     items = config.items(len(dataset))
     processes = max(1, min(config.processes, len(items)))
     shares = [items[process::processes] for process in range(processes)]
-    work = partial(_share, translator, dataset, folder, config, labels or Labels(), shares)
+    there = _skipped(folder, record.known) if config.skip_existing else {}
+    work = partial(_share, translator, dataset, folder, config, labels or Labels(), shares, there)
     bar = tqdm(total=len(items), unit="image", file=sys.stderr)
-    with bar, helpers(work, processes) as others, closing(work(0)) as own:
+    with record, bar, helpers(work, processes) as others, closing(work(0)) as own:
         for row in in_order(gathered(own, others), items):
             if row.problem:
                 log.warning("skipped: %s", row.problem)
             else:
                 page.add(row.name, row.pictures)
+                record.add(row.name, row.pictures)
                 count += row.is_new
             bar.initial += not row.is_new
             bar.update()
     page.close()
     return count
+
+
+def _skipped(folder: Path, known: Images) -> Images:
+    """Return the results that `--skip_existing` may leave out: those of which the record says that they are alike."""
+    if not known and has_images(folder / "images"):
+        log.warning("%s has pictures whose origin is not recorded: they are made again", folder / "images")
+    return known
 
 
 def _share(
@@ -86,25 +100,33 @@ def _share(
     config: TestConfig,
     labels: Labels,
     shares: Sequence[range],
+    known: Mapping[str, Mapping[str, str]],
     process: int,
 ) -> Generator[Row]:
-    """What became of each image in the share of a process; what is there already under `skip_existing` comes first."""
+    """What became of each image in the share of a process; those of the `known` that are there still come first."""
     if process:
         translator.move_to(device_of(process, translator.device))
     share = shares[process]
     work = Work(False, len(share), dataset.config.batch_size, _image_size(dataset, share))
     translator.inference.prepare(work)
-    return _rows(translator, dataset, folder / "images", config, labels, share)
+    return _rows(translator, dataset, folder / "images", config, labels, share, known)
 
 
 def _rows(
-    translator: Translator, dataset: ImageDataset, folder: Path, config: TestConfig, labels: Labels, share: range
+    translator: Translator,
+    dataset: ImageDataset,
+    folder: Path,
+    config: TestConfig,
+    labels: Labels,
+    share: range,
+    known: Mapping[str, Mapping[str, str]],
 ) -> Generator[Row]:
     names = common_stem(dataset.files, dataset.root)
     needed = {labels.target} if config.pictures == "fake" else {labels.source, labels.target}
     wanted = {}
     for item in share:
-        there = existing_pictures(folder, names[item], labels, config.encoding) if config.skip_existing else {}
+        mine = known.get(names[item], {})
+        there = existing_pictures(folder, names[item], [label for label in labels if label in mine], config.encoding)
         if needed <= there.keys():
             yield Row(item, names[item], there, is_new=False)
         else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from i2i.atomic import fitting
 from i2i.data.display import displayed
 from i2i.data.domain import Domain
 from i2i.data.writing import Encoding, class_maps, denormalise, write_geotiff, write_picture, write_pixels
@@ -112,20 +113,26 @@ def _file_domain(a: Sequence[Domain], b: Sequence[Domain], label: str, kind: str
     return None if domain.is_picture else domain
 
 
+def picture_path(folder: Path, name: str, label: str) -> Path:
+    """Return the path of a picture below `folder`, without its extension; parts that are too long are shortened."""
+    *parents, last = PurePosixPath(name).parts
+    return folder.joinpath(*map(fitting, parents), fitting(last, f"_{label}.png").removesuffix(".png"))
+
+
 @file_errors("--results_dir")
 def write_pictures(
     folder: Path, name: str, pictures: Pictures, encoding: Encoding, tags: Sequence[Any] = ()
 ) -> dict[str, str]:
     """Save `<name>_<label>.png` or `.jpg` below `folder`, and beside them what these cannot hold.
 
-    With geographic `tags` there is a TIFF file with them beside each picture. Gives the pictures' paths by label,
-    relative to the folder above.
+    A name that is too long for the file system is cut, and ends in a hash of all of it. With geographic `tags` there is
+    a TIFF file with them beside each picture. Gives the pictures' paths by label, relative to the folder above.
     """
     pictures.ready()
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     written = {}
     for label, (shown, values, domain) in pictures.by_label.items():
-        path = folder / f"{name}_{label}"
+        path = picture_path(folder, name, label)
+        path.parent.mkdir(parents=True, exist_ok=True)
         file, pixels = None, shown.numpy()
         if domain is not None and values is not None:
             pixels = values.numpy() if domain.is_labels else denormalise(values, domain)
@@ -141,6 +148,7 @@ def write_pictures(
 def existing_pictures(folder: Path, name: str, labels: Sequence[str], encoding: Encoding) -> dict[str, str]:
     """What `write_pictures` gave for the files that are there."""
     suffixes = dict.fromkeys((f".{encoding.format}", ".png", ".jpg"))
-    files = {label: [folder / f"{name}_{label}{suffix}" for suffix in suffixes] for label in labels}
+    stems = {label: picture_path(folder, name, label) for label in labels}
+    files = {label: [stem.with_name(stem.name + suffix) for suffix in suffixes] for label, stem in stems.items()}
     found = {label: next(filter(Path.is_file, paths), None) for label, paths in files.items()}
     return {label: path.relative_to(folder.parent).as_posix() for label, path in found.items() if path is not None}

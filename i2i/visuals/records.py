@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from i2i.atomic import temporary_beside
+
 POSITION_KEYS = ("step", "images", "epoch", "time")
 
 
@@ -76,7 +78,7 @@ def replace_text(path: Path, text: str) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Where to write what takes the place of `path` once it is whole; nothing stays of it if that fails."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         os.replace(temporary, path)

@@ -1,0 +1,146 @@
+"""The shape of the images that a run was trained on, and whether those of a translation are of the same layout."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from i2i.data.aligned import PAIR
+from i2i.data.batch import ImageError
+from i2i.data.dataset import ImageDataset
+from i2i.errors import UserError
+
+HEADERS = 24  # of files that are read
+TOLERANCE = 1.03  # by which the aspect ratio of files may differ from one that was seen
+FAR = 1.3  # by which it differs where that is worth a warning
+MOST = 0.8  # of the files have to agree
+
+Size = tuple[int, int]  # width and height
+
+
+def seen_by(dataset: ImageDataset) -> dict[str, Any]:
+    """Return the layout of a data set and the sizes of its images, as plain values for a checkpoint.
+
+    They are read off the headers of a few files; `a` and `b` are of one image, of pairs side by side of one half.
+    """
+    halved = _is_side_by_side(dataset)
+    sizes = {"a": _sizes(dataset, dataset.files, halved)}
+    sizes["b"] = sizes["a"] if halved or not dataset.outputs else _sizes(dataset, dataset.outputs, False)
+    return {
+        "layout": dataset.config.dataset_mode,
+        "side_by_side": halved,
+        "preprocess": dataset.config.preprocess,
+        **{side: _ranges(found) for side, found in sizes.items() if found},
+    }
+
+
+class Finding(NamedTuple):
+    """What is wrong with the layout of images to translate, and whether that is certain enough to refuse them."""
+
+    message: str
+    refused: bool
+
+
+def wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a") -> Finding | None:
+    """Return what is wrong with the files of `dataset`, by what `seen_by` gave for training; None for nothing.
+
+    `side` is the domain of the training data that they belong to. Images of any size and shape are translated, so only
+    files are refused whose shape is that of one image where pairs are read, or that of a pair where images are.
+    """
+    if side not in seen:
+        return None
+    halved = _is_side_by_side(dataset)
+    sizes = _sizes(dataset, dataset.files, halved=False)
+    low, high = seen[side]["aspect"]
+    if not sizes:
+        return None
+    width, height = sizes[0]
+    what = f"{dataset.root} holds images of {width}x{height}"
+    shape = f"{_shown(seen[side]['width'])}x{_shown(seen[side]['height'])}"
+    if halved and _are(sizes, low, high) and not _any(sizes, 2 * low, 2 * high):
+        return Finding(
+            f"{what}, the shape of one image of training ({shape}), not of two side by side, and would be cut in half: "
+            f"translate single images by --input {dataset.root}; --dataset_mode aligned insists on pairs",
+            refused=True,
+        )
+    if halved and not _any(sizes, 2 * low / FAR, 2 * high * FAR):
+        return Finding(
+            f"{what}, which are read as pairs side by side of {width // 2}x{height} each, and training saw {shape}; "
+            f"single images are translated by --input {dataset.root}",
+            refused=False,
+        )
+    if not halved and _are(sizes, 2 * low, 2 * high) and not _any(sizes, low, high):
+        return _of_pairs(what, shape, dataset, seen["side_by_side"])
+    return None
+
+
+def _of_pairs(what: str, shape: str, dataset: ImageDataset, trained_on_pairs: bool) -> Finding:
+    phase = dataset.config.phase
+    if trained_on_pairs:
+        return Finding(
+            f"{what}, the shape of two images of training ({shape}) side by side, and would be translated whole: for "
+            f"pairs give --dataroot ROOT with the files in ROOT/{phase}; --dataset_mode single insists on whole images",
+            refused=True,
+        )
+    return Finding(
+        f"{what}, twice as wide as those of training ({shape}), and are translated whole; if they are pairs side by "
+        "side, cut them into two folders first",
+        refused=False,
+    )
+
+
+def _is_side_by_side(dataset: ImageDataset) -> bool:
+    return dataset.input_names == (PAIR,)
+
+
+def _sizes(dataset: ImageDataset, files: Sequence[str], halved: bool) -> list[Size]:
+    """Return the sizes of a few of the files, or of their halves; without those that cannot be read."""
+    sizes = []
+    for path in itertools.islice(files, 0, None, -(-len(files) // HEADERS) or 1):
+        try:
+            info = dataset.pipeline.reader.info(path)
+        except ImageError:  # which is said where the file is loaded
+            continue
+        if info.width and info.height:
+            sizes.append((info.width // (1 + halved) or 1, info.height))
+    return sizes
+
+
+def _ranges(sizes: Sequence[Size]) -> dict[str, list[float]]:
+    values: dict[str, list[float]] = {
+        "width": [width for width, _ in sizes],
+        "height": [height for _, height in sizes],
+        "aspect": [width / height for width, height in sizes],
+    }
+    return {name: [min(found), max(found)] for name, found in values.items()}
+
+
+def _are(sizes: Sequence[Size], low: float, high: float) -> bool:
+    """Return whether most of the sizes have an aspect ratio from `low` to `high`."""
+    return sum(_fits(size, low, high) for size in sizes) >= MOST * len(sizes)
+
+
+def _any(sizes: Sequence[Size], low: float, high: float) -> bool:
+    return sum(_fits(size, low, high) for size in sizes) > (1 - MOST) * len(sizes)
+
+
+def _fits(size: Size, low: float, high: float) -> bool:
+    return low / TOLERANCE <= size[0] / size[1] <= high * TOLERANCE
+
+
+def _shown(ends: Sequence[float]) -> str:
+    low, high = ends
+    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+
+
+def refuse_wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a") -> str:
+    """Return a warning where the files may be of another layout than in training; empty where they are not.
+
+    Raises:
+        UserError: if they certainly are of another one.
+    """
+    finding = wrong_layout(dataset, seen, side)
+    if finding is not None and finding.refused:
+        raise UserError(finding.message)
+    return "" if finding is None else finding.message
