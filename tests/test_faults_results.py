@@ -52,7 +52,13 @@ def generated(folder: Path) -> dict[str, str]:
 
 
 def card_of(monkeypatch: pytest.MonkeyPatch, folder: Path, card: Path, *words: str) -> dict[str, Any]:
-    arguments = [str(folder), str(folder), "--metrics", "l1", "--paired", "yes", "--json", str(card), *words]
+    """Judge what is generated in `folder` by copies of it."""
+    truth = card.parent / "truth"
+    shutil.rmtree(truth, ignore_errors=True)
+    truth.mkdir()
+    for name, path in find_images(folder, "generated").items():
+        shutil.copy(path, truth / f"{name}.png")
+    arguments = [str(truth), str(folder), "--metrics", "l1", "--paired", "yes", "--json", str(card), *words]
     monkeypatch.setattr(sys, "argv", ["i2i.evaluate", *arguments])
     assert evaluate.main() == 0
     return json.loads(card.read_text())
@@ -262,5 +268,11 @@ def test_a_folder_and_a_card_of_long_names(root: Path, tmp_path: Path, monkeypat
     (name,) = folders(tmp_path)
     assert name.endswith("_latest")
     card = tmp_path / f"{'c' * 250}.json"
-    card_of(monkeypatch, tmp_path / "photos" / name, card, "--html", str(tmp_path / f"{'h' * 250}.html"))
+    card_of(
+        monkeypatch,
+        tmp_path / "photos" / name,
+        card,
+        "--html",
+        str(tmp_path / f"{'h' * 250}.html"),
+    )
     assert card.is_file() and np.isfinite(json.loads(card.read_text())["figures"][0]["value"])

@@ -271,7 +271,10 @@ def test_no_class_name_writes_outside_the_results(runs: Path, tmp_path: Path) ->
     written = {path for path in files(tmp_path) if not path.startswith("checkpoints/")}
     assert written == {
         f"out/evil/test_latest/{name}"
-        for name in ("grid.png", "index.html", "images/class_0/seed0_fake.png", "images/class_1/seed0_fake.png")
+        for name in (
+            *("grid.png", "index.html", "results.jsonl"),
+            *("images/class_0/seed0_fake.png", "images/class_1/seed0_fake.png"),
+        )
     }
 
 
