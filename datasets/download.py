@@ -48,7 +48,7 @@ def fetch(file: RemoteFile, downloads: Path, any_checksum: bool = False) -> Path
     for url in file.urls:
         print(f"fetching {url}")
         try:
-            bar = sys.stderr.isatty()
+            bar = sys.stderr is not None and sys.stderr.isatty()
             path = Path(pooch.retrieve(url, checksum, fname=file.name, path=downloads, progressbar=bar))
         except OSError as error:
             reason = _reason(error)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from command_line import Parser, bounded, folder
+from command_line import Parser, bounded, folder, run
 from PIL import Image
-from tqdm import tqdm
 
 from i2i.config import expanded_path
 from i2i.data import DATASETS, DataConfig, ImageDataset, build_dataset
@@ -20,6 +19,7 @@ from i2i.data.classes import ClassDataset
 from i2i.data.files import read_bytes, suffix
 from i2i.data.shards import CLASSES, class_names
 from i2i.errors import UserError, file_errors
+from i2i.progress import shown
 
 Sample = dict[str, str | np.ndarray]  # by field: the path of an image, its pixels, or, under `cls`, the class index
 
@@ -89,7 +89,7 @@ def write_shards(samples: Sequence[Sample], folder: Path, max_size: int, max_cou
 
     pattern = folder.resolve().as_uri().replace("%", "%%") + "/%06d.tar"
     with ShardWriter(pattern, maxcount=max_count, maxsize=max_size, verbose=0, encoder=False, mtime=0) as writer:
-        for number, sample in enumerate(tqdm(samples, unit=" samples", disable=None)):
+        for number, sample in enumerate(shown(samples, "sample", "writing")):
             writer.write({"__key__": f"{number:06d}", **dict(members(sample))})
 
 
@@ -158,4 +158,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

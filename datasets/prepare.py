@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import folders
-from command_line import Parser, bounded, folder
+from command_line import Parser, bounded, folder, run
 from digits import write_digits
 from download import write_source
 from shapes import write_shapes
@@ -71,4 +71,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from command_line import Parser, folder
+from command_line import Parser, folder, run
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -130,4 +130,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

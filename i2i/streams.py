@@ -56,6 +56,7 @@ def open_missing_streams() -> None:
 
 def outlast_readers() -> None:
     """Let the command go on when nobody reads its stdout or stderr any more, or their disk is full."""
+    open_missing_streams()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, Lasting):

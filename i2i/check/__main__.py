@@ -8,13 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from i2i.check import check
 from i2i.config import OptionParser, check_range, expanded_path, from_values
 from i2i.data import DataConfig
 from i2i.data.quiet import silence_libraries
 from i2i.errors import UserError, file_errors
+from i2i.progress import Meter
 
 
 def main() -> int:
@@ -30,11 +29,11 @@ def main() -> int:
         if "conditions" in given:
             given.setdefault("dataset_mode", "aligned")  # as no other has any
         config = from_values(DataConfig, parser.defaults | given)
-        with tqdm(unit="sample", disable=None, leave=False, file=sys.stderr) as bar:
+        with Meter(None, "sample", "looking") as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.total = total
-                bar.update(done - bar.n)
+                bar.update(done - bar.done)
 
             workers = given.get("workers", _cores())
             report = check(config, workers, given.get("samples"), "dataset_mode" not in given, progress)

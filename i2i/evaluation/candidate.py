@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from i2i.acceleration import Work
 from i2i.errors import UserError
 from i2i.evaluation.labelled import Labelled
 from i2i.evaluation.reference import Reference
 from i2i.models.cgan import CGAN
+from i2i.progress import shown
 from i2i.run import checkpoint_path
 from i2i.training import checkpoint
 from i2i.translator import Translator, load_model
@@ -44,7 +44,7 @@ class Candidate:
         """`count` images; image i is of class i modulo the number of classes, and has the seed `seed + i`."""
         labels = torch.arange(count) % self.num_classes
         self.translator.inference.prepare(Work(False, count, AT_ONCE, self.translator.model.spec.image_size))
-        batches = tqdm(labels.split(AT_ONCE), f"generating, epoch {self.epoch}", leave=False, disable=None)
+        batches = shown(labels.split(AT_ONCE), "batch", f"generating, epoch {self.epoch}")
         images = [
             to_uint8(self.translator.generate(batch, seed + number * AT_ONCE, self.truncation)).cpu()
             for number, batch in enumerate(batches)

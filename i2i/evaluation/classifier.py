@@ -7,12 +7,12 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from i2i.data.batch import normalise
 from i2i.evaluation.labelled import Labelled
 from i2i.models.generation import evaluation_mode
 from i2i.networks.layers import Conv2d
+from i2i.progress import shown
 from i2i.random_state import Drawing
 
 FEATURES = 128
@@ -86,7 +86,7 @@ def train_classifier(
         network = Classifier(num_classes, size, channels).to(device)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, passes * steps)
-    for _ in tqdm(range(passes), "training the classifier", leave=False, disable=None):
+    for _ in shown(range(passes), "epoch", "training the classifier"):
         order = torch.randperm(len(data.labels), generator=generator)
         for rows in order.split(BATCH)[:steps]:  # without what is left at the end
             images, labels = data.take(rows)

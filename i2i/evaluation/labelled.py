@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from i2i.check.sources import find_phases
 from i2i.data import DataConfig, ImageDataset, ImageError, samples_in_order
 from i2i.data.batch import normalise
 from i2i.errors import UserError
+from i2i.progress import shown
 from i2i.visuals.images import to_uint8
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def read_real(dataroot: str | Path, image_size: int, channels: int, seed: int = 
 
 def _read(dataset: ImageDataset, seed: int) -> Labelled:
     images, labels = [], []
-    rows = tqdm(samples_in_order(dataset, range(len(dataset))), "reading", len(dataset), leave=False, disable=None)
+    rows = shown(samples_in_order(dataset, range(len(dataset))), "image", "reading", len(dataset))
     for _, sample in rows:
         if isinstance(sample, ImageError):
             raise sample

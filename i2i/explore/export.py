@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from i2i.config import check_range, option
 from i2i.data.writing import write_image
 from i2i.errors import UserError, file_errors
 from i2i.explore.sampler import BATCH_SIZE, Sampler, SourceConfig
+from i2i.progress import Meter
 from i2i.run import checkpoint_path
 from i2i.translation.classes import chosen_classes, class_names, folder_names
 
@@ -55,7 +54,7 @@ def export(source: SourceConfig, config: ExportConfig) -> str:
     chosen = chosen_classes(config.labels, names)
     folders = folder_names([names[label] for label in chosen], chosen)
     total = len(chosen) * config.num_per_class
-    with tqdm(total=total, unit="image", disable=None, leave=False, file=sys.stderr) as bar:
+    with Meter(total, about="generating") as bar:
         for label, folder in zip(chosen, folders, strict=True):
             for _ in _written(sampler, label, config, Path(config.out, config.phase, folder)):
                 bar.update()

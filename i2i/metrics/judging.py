@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from i2i.data.batch import normalise
 from i2i.data.domain import classes_of_mask
@@ -22,6 +21,7 @@ from i2i.metrics.image_sets import Pictures, Rows, coloured
 from i2i.metrics.lpips import LPIPS, load_lpips
 from i2i.metrics.paired import paired_values
 from i2i.metrics.segmentation import Segmentation, label_confusion, label_values, load_segmentation
+from i2i.progress import Meter
 
 AT_ONCE = 16  # images of one size
 LEVEL = 0.95
@@ -124,7 +124,7 @@ class Judge:
     def _extracted(self, pictures: Pictures) -> Features:
         assert self.extractor is not None
         parts = []
-        with tqdm(desc="features", total=len(pictures), unit="image", leave=False, disable=None) as bar:
+        with Meter(len(pictures), about="features") as bar:
             for images in _same_sized(pictures):
                 parts.append(self.extractor(torch.stack(images)))
                 bar.update(len(images))

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from i2i.progress import is_terminal
 from i2i.visuals import Progress
 
 
@@ -16,7 +17,13 @@ class ProgressBar:
     def __init__(self, total: int, done: int) -> None:
         self._total = total
         self._bar = tqdm(
-            total=total, initial=done, unit="image", dynamic_ncols=True, smoothing=0.05, disable=None, file=sys.stderr
+            total=total,
+            initial=done,
+            unit="image",
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not is_terminal(sys.stderr),
+            file=sys.stderr,
         )
 
     def __enter__(self) -> ProgressBar:
@@ -34,6 +41,8 @@ class ProgressBar:
         """The means of the losses, the seconds an image took, and the share of the time spent waiting for data."""
         shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
         speed = f"{seconds_per_image:.3f} s/image, data {data_share:.0%}"
+        if sys.stderr is None:
+            return
         if self._bar.disable:
             print(f"epoch {progress.epoch}, {progress.images} images, {speed}: {shown}", file=sys.stderr, flush=True)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -13,11 +12,11 @@ from pathlib import Path
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from i2i.acceleration import Work
 from i2i.errors import UserError, file_errors
 from i2i.models.cgan import CGAN
+from i2i.progress import Meter
 from i2i.results import ResultsRecord, origin_of
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
@@ -85,7 +84,7 @@ def generate_images(translator: Translator, folder: Path, config: TestConfig, ba
     shown: list[tuple[int, Tensor]] = []
     threads = suitable_threads(translator.device)
     rows = in_background(_jobs(translator, folder / "images", config, batch_size, chosen, shown), threads, 2 * threads)
-    with record, closing(rows), tqdm(total=len(chosen) * count, unit="image", file=sys.stderr) as bar:
+    with record, closing(rows), Meter(len(chosen) * count, about="generating", leave=True) as bar:
         for label, written in rows:
             links = {f"seed {seed}": picture for seed, (_, picture) in written.items()}
             page.add("images" if classes is UNCONDITIONAL else f"class {classes[label]}", links)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from i2i.acceleration import Work
 from i2i.acceleration.choices import most_halvings
@@ -20,6 +18,7 @@ from i2i.data.files import read_bytes, suffix
 from i2i.data.folder import common_stem, has_images
 from i2i.data.reading.tiff import geographic_tags
 from i2i.errors import file_errors
+from i2i.progress import Meter
 from i2i.results import Images, ResultsRecord, origin_of
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
@@ -71,7 +70,7 @@ def translate_dataset(
     shares = [items[process::processes] for process in range(processes)]
     there = _skipped(folder, record.known) if config.skip_existing else {}
     work = partial(_share, translator, dataset, folder, config, labels or Labels(), shares, there)
-    bar = tqdm(total=len(items), unit="image", file=sys.stderr)
+    bar = Meter(len(items), about="translating", leave=True)
     with record, bar, helpers(work, processes) as others, closing(work(0)) as own:
         for row in in_order(gathered(own, others), items):
             if row.problem:
@@ -80,8 +79,7 @@ def translate_dataset(
                 page.add(row.name, row.pictures)
                 record.add(row.name, row.pictures)
                 count += row.is_new
-            bar.initial += not row.is_new
-            bar.update()
+            bar.update(skipped=int(not row.is_new))
     page.close()
     return count
 
