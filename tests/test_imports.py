@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "errors": {"streams"},
     "streams": set[str](),
     "progress": set[str](),
+    "atomic": set[str](),
     "run": {"config"},
     "networks": {"config"},
     "losses": {"config", "metrics.lpips", "metrics.ssim"},
@@ -95,7 +96,7 @@ def test_imports_go_one_way(path: Path) -> None:
     own = room(path)
     if own not in MAY_IMPORT:
         return
-    allowed = [f"i2i.{other}." for other in {own, "errors", "progress", *MAY_IMPORT[own]}]
+    allowed = [f"i2i.{other}." for other in {own, "errors", "progress", "atomic", *MAY_IMPORT[own]}]
     names = [name for name in imported_modules(path) if name.split(".")[0] == "i2i"]
     assert not [name for name in names if not f"{name}.".startswith(tuple(allowed))]
 
