@@ -7,9 +7,15 @@ import errno
 import os
 import select
 import sys
-from typing import Any, TextIO, cast
+from typing import Any, Protocol, TextIO, cast
 
 READER_GONE = 141  # exit code, as of a program that SIGPIPE ends
+
+
+class HasFile(Protocol):
+    """A stream or a connection."""
+
+    def fileno(self) -> int: ...
 
 
 class Lasting:
@@ -65,17 +71,18 @@ def outlast_readers() -> None:
 
 def reader_is_gone() -> bool:
     """Return whether stdout or stderr is a pipe that nobody reads any more."""
-    return any(_is_broken(stream) for stream in (sys.stdout, sys.stderr))
+    return any(is_broken(stream) for stream in (sys.stdout, sys.stderr))
 
 
 def silence_broken_streams() -> None:
     """Drop what is still to be written to a pipe that nobody reads, which would fail at the interpreter's end."""
     for stream in (sys.stdout, sys.stderr):
-        if _is_broken(stream):
+        if is_broken(stream):
             _to_null(stream)
 
 
-def _is_broken(stream: TextIO) -> bool:
+def is_broken(stream: HasFile) -> bool:
+    """Return whether `stream` is a pipe that nobody reads any more."""
     if not hasattr(select, "poll"):
         return False
     poll = select.poll()

@@ -174,5 +174,6 @@ def test_a_translation_that_is_stopped_says_how_to_go_on(root: Path, number: sig
     process.send_signal(number)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number, output
-    assert "Traceback" not in output and "--skip_existing" in output.splitlines()[-1]
+    assert "Traceback" not in output, output
+    assert "--skip_existing" in output.splitlines()[-1], output
     assert not [path for path in (root / results).rglob("*") if path.name.endswith(".tmp")]

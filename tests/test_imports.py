@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "random_state": set[str](),
     "acceleration": {"config"},
     "models": {"config", "random_state", "data", "networks", "losses"},
-    "metrics": {"config", "random_state", "data", "visuals.images"},
+    "metrics": {"config", "random_state", "data", "results.listed_pictures", "visuals.images"},
     "doctor": {"config", "metrics", "visuals.board", "models.game"},
     "validation": {"config", "data", "metrics", "visuals", "models"},
     "training": {

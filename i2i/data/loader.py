@@ -25,7 +25,7 @@ from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
 from i2i.data.prefetch import Direct, Prefetcher, SideStream
 from i2i.data.quiet import silence_libraries
-from i2i.data.transport import Channel, SharedOrSent
+from i2i.data.transport import Channel, Sent
 from i2i.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -199,8 +199,8 @@ def samples_in_order(dataset: ImageDataset, items: Sequence[int]) -> Iterator[tu
     yield from zip(items, samples, strict=True)
 
 
-def _sent(sample: Any) -> SharedOrSent:
-    return SharedOrSent(sample)
+def _sent(sample: Any) -> Sent:
+    return Sent(sample)
 
 
 def loaded(loader: DataLoader) -> Iterator[Any]:

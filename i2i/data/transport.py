@@ -133,39 +133,22 @@ def _free() -> str:
     return f", {status.f_bavail * status.f_frsize / 2**20:.0f} MiB free"
 
 
-class SharedOrSent:
-    """A sample on its way out of a worker: through shared memory if there is room for it, else through a pipe.
+@dataclasses.dataclass
+class Sent:
+    """A sample that leaves a worker through its pipe, as arrays: tensors would go through shared memory.
 
-    The memory is taken here, in the worker's main thread: in the thread that sends, an error would lose the sample, and
-    the receiver would wait for it for ever.
+    Where that is short the thread that sends fails, the sample is lost, and the receiver waits for it for ever.
     """
 
-    def __init__(self, sample: Sample | ImageError) -> None:
-        self.sample = sample
-        self._is_shared = torch.utils.data.get_worker_info() is None or all(map(_share, _tensors(sample).values()))
+    sample: Sample | ImageError
 
     def __reduce__(self) -> tuple[Any, ...]:
-        arrays = {} if self._is_shared else {name: value.numpy() for name, value in _tensors(self.sample).items()}
-        rest = self.sample
-        if arrays and isinstance(rest, Sample):
-            rest = dataclasses.replace(rest, **dict.fromkeys(arrays))  # type: ignore[arg-type]
-        return _sent, (rest, arrays)
+        arrays = {name: value.numpy() for name, value in vars(self.sample).items() if isinstance(value, Tensor)}
+        if isinstance(self.sample, ImageError):
+            return Sent, (self.sample,)
+        return _received_sample, (dataclasses.replace(self.sample, **dict.fromkeys(arrays)), arrays)  # type: ignore[arg-type]
 
 
-def _tensors(sample: Sample | ImageError) -> dict[str, Tensor]:
-    return {name: value for name, value in vars(sample).items() if isinstance(value, Tensor)}
-
-
-def _share(tensor: Tensor) -> bool:
-    try:
-        tensor.share_memory_()
-    except RuntimeError:  # there is no room for it
-        return False
-    return True
-
-
-def _sent(rest: Sample | ImageError, arrays: dict[str, np.ndarray]) -> SharedOrSent:
-    if isinstance(rest, Sample):
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        rest = dataclasses.replace(rest, **tensors)  # type: ignore[arg-type]
-    return SharedOrSent(rest)
+def _received_sample(rest: Sample, arrays: dict[str, np.ndarray]) -> Sent:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Sent(dataclasses.replace(rest, **tensors))  # type: ignore[arg-type]

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 
 from i2i.data.quiet import silence_libraries
+from i2i.streams import is_broken
 from i2i.translation.rows import Row
 
-PATIENCE = 10  # seconds for a helper to finish the images that it has begun
+PATIENCE = 30  # seconds for a helper to start, and to finish the images that it has begun
 
 
 @contextmanager
@@ -85,6 +86,8 @@ def _help(file: Path, number: int, threads: int, sender: Connection) -> None:
     logging.disable(logging.WARNING)  # the first process says the same
     silence_libraries()
     torch.set_num_threads(threads)
+    if is_broken(sender):  # the first process has been stopped meanwhile
+        return
     with suppress(BrokenPipeError), closing(_rows(file, number)) as rows:
         try:
             for row in rows:
