@@ -8,8 +8,9 @@ if __name__ == "__main__":
 from i2i.data.inputs import input_dataset
 from i2i.data.quiet import silence_libraries
 from i2i.process import judge_in_full_precision, prepare_process
-from i2i.results import origin_of, put_aside, results_folder
+from i2i.results import put_aside, results_folder
 from i2i.translation import generate_images, translate_dataset
+from i2i.translation.origin import origin_of
 from options.test_options import TestOptions
 
 

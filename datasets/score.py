@@ -1,6 +1,7 @@
 """Score translated images against their ground truth, beside copying the input."""
 
 import argparse
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,12 +41,25 @@ def read_pairs(folder: Path, direction: str = "AtoB") -> Iterator[tuple[str, Arr
 
 def read_results(results: Path) -> Iterator[tuple[str, Array, Array]]:
     """Stem, input and truth from what test.py wrote of a paired set: `<stem>_real_A.png` and `<stem>_real_B.png`."""
-    paths = sorted(results.rglob("*_real_B.png"))
+    paths = _pictures(results, "real_B")
     if not paths:
         raise ValueError(f"no *_real_B.png in {results}, as paired sets have: say by --truth or --pairs where it is")
     for path in paths:
         stem = path.name.removesuffix("_real_B.png")
         yield stem, read_image(path.with_name(f"{stem}_real_A.png")), read_image(path)
+
+
+def _pictures(results: Path, label: str) -> list[Path]:
+    """Return the pictures of a label: of a results folder of test.py those that its last run listed, else all."""
+    for place in (results, results.parent):
+        records = sorted(place.glob("results*.jsonl")) if (place / "images").is_dir() else []
+        content = [line for record in records for line in record.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in content if line.endswith("}")]  # a kill may have torn one
+        if lines and place.joinpath("images").resolve() in (results.resolve(), results.resolve() / "images"):
+            images = [line["pictures"] for line in lines if "name" in line and not line.get("earlier")]
+            paths = [place / pictures[label] for pictures in images if label in pictures]
+            return sorted(path for path in paths if path.suffix == ".png")
+    return sorted(results.rglob(f"*_{label}.png"))
 
 
 def _list_images(folder: Path) -> list[Path]:
@@ -67,7 +81,7 @@ def score(results: Path, images: Iterator[tuple[str, Array, Array]], label: str 
     Raises:
         ValueError: a result is missing, or of another size than its truth.
     """
-    found = {path.name: path for path in results.rglob(f"*_{label}.png")}
+    found = {path.name: path for path in _pictures(results, label)}
     errors, truths = [], []
     for stem, source, truth in images:
         name = f"{stem}_{label}.png"

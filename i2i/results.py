@@ -9,34 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import re
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from i2i.atomic import fitting
 from i2i.errors import UserError
 from i2i.visuals.records import read_records, replace_text, strict_json
 
-if TYPE_CHECKING:
-    from i2i.data import ImageDataset
-    from i2i.translator import Translator
-
 RECORD = re.compile(r"results(?:_(\d+)of(\d+))?\.jsonl")
 PLACES = ("dataroot", "dataroot_A", "dataroot_B")
-SIZES = ("load_size", "crop_size")
-# The options of the data that change what is translated; those of the files' format do not.
-READING = (
-    *("direction", "preprocess", "conditions", "derive", "derive_scale", "alpha", "pages"),
-    *("in_channels", "out_channels", "condition_channels", "in_classes", "out_classes", "condition_classes"),
-    *("in_range", "out_range"),
-)
 IN_USE = 120  # seconds since the last line of an unfinished record, in which its run may still be going on
 
+# What decides the pixels of results, as plain values: "source", "options" and "weights".
 Origin = dict[str, dict[str, Any]]
 Images = dict[str, dict[str, str]]  # by name: the paths of pictures by label, relative to the results folder
 
@@ -60,31 +49,6 @@ class Record(NamedTuple):
     def all(self) -> Images:
         """The images of all runs."""
         return _merged(self.earlier, self.images)
-
-
-def origin_of(translator: Translator, dataset: ImageDataset | None = None, truncation: float | None = None) -> Origin:
-    """Return what decides the pixels of results: the source of the images, the options and the weights.
-
-    Without `dataset` the images are generated.
-    """
-    options: dict[str, Any] = {
-        "target": translator.target,
-        "eval": translator.running_statistics,
-        "precision": translator.inference.config.precision,
-    }
-    source: dict[str, Any] = {}
-    if dataset is None:
-        options["truncation"] = truncation
-    else:
-        config = dataset.config
-        source = {name: os.path.realpath(getattr(config, name)) for name in PLACES if getattr(config, name)}
-        if config.dataset_mode != "single":
-            source["phase"] = config.phase
-        names = READING if config.preprocess == "none" else (*READING, *SIZES)
-        options |= {"dataset_mode": config.dataset_mode, "seed": translator.seed}
-        options |= {name: getattr(config, name) for name in names}
-    origin = {"source": source, "options": options, "weights": {"signature": translator.signature}}
-    return json.loads(strict_json(origin))  # as it is read from a file
 
 
 def results_folder(usual: Path, origin: Origin) -> tuple[Path, str]:
@@ -289,12 +253,17 @@ def _same_but_for_weights(one: Origin, other: Origin) -> bool:
 def _difference(held: Origin, new: Origin) -> str:
     """Return how results of `held` differ from those of `new`, as words behind "results"."""
     if held["source"] != new["source"]:
-        before, now = (" and ".join(map(str, origin["source"].values())) or "no images" for origin in (held, new))
+        before, now = _place(held), _place(new)
         return f"of {before}, not of {now}"
     if held["options"] != new["options"]:
         names = [name for name in new["options"] | held["options"] if _value(held, name) != _value(new, name)]
         return "with " + ", ".join(f"{name} {_value(held, name)}, not {_value(new, name)}" for name in names)
     return "of another checkpoint"
+
+
+def _place(origin: Origin) -> str:
+    *places, phase = (origin["source"].get(name) for name in (*PLACES, "phase"))
+    return " and ".join(filter(None, places)) + (f" (phase {phase})" if phase else "")
 
 
 def _value(origin: Origin, name: str) -> str:

@@ -1,23 +1,23 @@
-"""Results folders: their origin is recorded, and no other source, checkpoint or option set mixes in."""
+"""Results folders: their origin is recorded, and no other source, checkpoint or option set mixes in; long names."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from i2i import evaluate
 from i2i.metrics.image_sets import find_images
 from i2i.reference_weights import Architecture, build, save_reference
 from tests import tiny
 from tests.test_translation import NETS, files, noise, pixels, train, translate
-
-import torch  # isort: skip
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def generated(folder: Path) -> dict[str, str]:
 
 
 def card_of(monkeypatch: pytest.MonkeyPatch, folder: Path, card: Path, *words: str) -> dict[str, Any]:
-    """Judge what is generated in `folder` by copies of it."""
-    truth = card.parent / "truth"
-    shutil.rmtree(truth, ignore_errors=True)
-    truth.mkdir()
+    """Judge a results folder by copies of what it lists."""
+    real = card.with_name("real")
+    shutil.rmtree(real, ignore_errors=True)
+    real.mkdir()
     for name, path in find_images(folder, "generated").items():
-        shutil.copy(path, truth / f"{name}.png")
-    arguments = [str(truth), str(folder), "--metrics", "l1", "--paired", "yes", "--json", str(card), *words]
+        shutil.copy(path, real / f"{name}.png")
+    arguments = [str(real), str(folder), "--metrics", "l1", "--paired", "yes", "--json", str(card), *words]
     monkeypatch.setattr(sys, "argv", ["i2i.evaluate", *arguments])
     assert evaluate.main() == 0
     return json.loads(card.read_text())
@@ -71,14 +71,12 @@ def test_two_folders_of_one_name_do_not_overwrite_each_other(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     run(root, tmp_path)
-    first = {
-        name: (tmp_path / "photos/photos_latest" / name).read_bytes()
-        for name in files(tmp_path / "photos/photos_latest")
-    }
+    folder = tmp_path / "photos" / "photos_latest"
+    first = {name: (folder / name).read_bytes() for name in files(folder)}
     run(root, tmp_path, day="day2")
     usual, other = folders(tmp_path)
     assert usual == "photos_latest" and other.startswith("photos_latest_")
-    assert {name: (tmp_path / "photos" / usual / name).read_bytes() for name in first} == first
+    assert {name: (folder / name).read_bytes() for name in first} == first
     assert pixels(tmp_path / "photos" / other / "images/0_real.png").shape == (16, 24, 3)
     printed = capsys.readouterr()
     assert str(root / "day1") in printed.err and other in printed.err and other in printed.out
@@ -229,6 +227,18 @@ def test_generated_images_are_recorded_too(tmp_path: Path) -> None:
     assert list(find_images(folder, "generated")) == ["dark/seed0", "dark/seed1"]
     assert list(find_images(folder / "images" / "dark", "generated")) == ["seed0", "seed1"]
     assert len(files(folder / "images")) == 6
+
+
+def test_scores_count_what_the_last_run_listed(tmp_path: Path) -> None:
+    tiny.write_pairs(tmp_path / "pairs", 4)
+    tiny.write_pairs(tmp_path / "pairs", 3, phase="test")
+    train(tmp_path, "pix2pix", tmp_path / "pairs", *NETS.split(), "--netG", "unet", "--num_downs", "3", name="run")
+    for words in ([], ["--num_test", "1"]):
+        translate(tmp_path, tmp_path, "--name", "run", "--dataroot", str(tmp_path / "pairs"), *words)
+    for place in ("run/test_latest", "run/test_latest/images"):
+        command = [sys.executable, "datasets/score.py", str(tmp_path / place)]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
+        assert "1 images" in printed.stdout
 
 
 # --- long names

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "streams": set[str](),
     "progress": set[str](),
     "atomic": set[str](),
+    "results": {"visuals.records"},
     "run": {"config"},
     "networks": {"config"},
     "losses": {"config", "metrics.lpips", "metrics.ssim"},

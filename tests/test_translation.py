@@ -272,8 +272,11 @@ def test_no_class_name_writes_outside_the_results(runs: Path, tmp_path: Path) ->
     assert written == {
         f"out/evil/test_latest/{name}"
         for name in (
-            *("grid.png", "index.html", "results.jsonl"),
-            *("images/class_0/seed0_fake.png", "images/class_1/seed0_fake.png"),
+            "grid.png",
+            "index.html",
+            "results.jsonl",
+            "images/class_0/seed0_fake.png",
+            "images/class_1/seed0_fake.png",
         )
     }
 

@@ -17,9 +17,10 @@ from i2i.acceleration import Work
 from i2i.errors import UserError, file_errors
 from i2i.models.cgan import CGAN
 from i2i.progress import Meter
-from i2i.results import ResultsRecord, origin_of
+from i2i.results import ResultsRecord
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
+from i2i.translation.origin import origin_of
 from i2i.translation.pictures import Pictures, pictures_of, write_pictures
 from i2i.translator import Translator
 from i2i.visuals import ResultsPage

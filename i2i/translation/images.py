@@ -19,9 +19,10 @@ from i2i.data.folder import common_stem, has_images
 from i2i.data.reading.tiff import geographic_tags
 from i2i.errors import file_errors
 from i2i.progress import Meter
-from i2i.results import Images, ResultsRecord, origin_of
+from i2i.results import Images, ResultsRecord
 from i2i.translation.background import Job, in_background, suitable_threads
 from i2i.translation.config import TestConfig
+from i2i.translation.origin import origin_of
 from i2i.translation.pictures import (
     REFERENCE_LABELS,
     Labels,
