@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from i2i.metrics.card import write_whole
 from tests.tiny import write_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,3 +214,14 @@ def test_no_option_is_missing_from_errors_on_files(tmp_path: Path) -> None:
     manifest.symlink_to(tmp_path / "nowhere")
     one_line_of(train("--dataroot", str(manifest), "--checkpoints_dir", str(tmp_path)), str(manifest))
     one_line_of(train("--options", os.devnull + "/x", "--dataroot", str(tmp_path)), "--options")
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """As `--json /dev/stdout` is, by root too."""
+    pipe, text = tmp_path / "pipe", "a card\n"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        write_whole(pipe, text)
+        assert read.result(timeout=30) == text
+    assert pipe.is_fifo()

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from i2i import progress
 from i2i.progress import Meter
 from i2i.translation import TestConfig
-from tests.tiny import write_pairs
+from tests.tiny import heed_signals, write_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = (
@@ -140,7 +141,8 @@ def test_a_library_without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def started(command: str, *ahead: str) -> subprocess.Popen[str]:
     words = [*ahead, *shlex.split(command)]
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(words, cwd=ROOT, text=True, preexec_fn=heed_signals, **pipes)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:

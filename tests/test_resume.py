@@ -84,9 +84,8 @@ def losses(path: Path) -> list[dict]:
 
 def start(words: list[str]) -> subprocess.Popen:
     """In a process group of its own, as a shell starts a command."""
-    return subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(words, cwd=ROOT, text=True, start_new_session=True, preexec_fn=tiny.heed_signals, **pipes)
 
 
 def wait_for_step(path: Path, step: int, process: subprocess.Popen) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def cgan(**options: Any) -> CGAN:
 
 
 MODELS = {"pix2pix": pix2pix, "cyclegan": cyclegan, "cgan": cgan}
+
+
+def heed_signals() -> None:
+    """Take signals as a shell's command does, whatever the tests were started with: nohup and `&` have some ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class RandomStream:

@@ -125,7 +125,10 @@ def _doubled(score: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is there whole or not at all."""
+    """Write a text file that is there whole or not at all; a pipe or a device is written to, and not replaced."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", errors="replace")
+        return
     temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8", errors="replace")
