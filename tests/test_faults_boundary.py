@@ -143,7 +143,17 @@ def test_a_file_in_place_of_a_folder_names_the_option(root: Path, file: Path) ->
     place = ["--checkpoints_dir", str(root / "elsewhere")]
     one_line_of(train(*data, *place, "--cache", "disk", "--cache_dir", str(file)), "--cache_dir")
     assert train(*data, *place, "--name", "whole").returncode == 0
-    where = [*place, "--name", "whole", "--input", str(root / "pairs" / "train"), "--device", "cpu"]
+    where = [
+        *place,
+        "--name",
+        "whole",
+        "--input",
+        str(root / "pairs" / "train"),
+        "--dataset_mode",
+        "single",
+        "--device",
+        "cpu",
+    ]
     test = [sys.executable, "test.py", *where, "--results_dir", str(file)]
     one_line_of(subprocess.run(test, cwd=ROOT, capture_output=True, text=True), "--results_dir")
 
