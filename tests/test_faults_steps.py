@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from i2i.models import GanModel, Phase
 from i2i.training import Trainer
-from i2i.training.memory import LiveBytes
+from i2i.training.memory import LiveBytes, estimate
 from tests import tiny
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -22,9 +22,10 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import textbook  # noqa: E402
 
 # Buffers and draws of every kind: BatchNorm, dropout, spectral norm, noise.
+RESNET: dict[str, Any] = {"generator": "resnet", "num_blocks": 1, "num_downs": None}  # small U-Nets have no dropout
 MODELS: dict[str, Callable[[], GanModel]] = {
-    "pix2pix": lambda: tiny.pix2pix(norm="batch", dropout=True, d_steps=2),
-    "pix2pix, spectral": lambda: tiny.pix2pix(norm="batch", dropout=True, spectral_norm="both"),
+    "pix2pix": lambda: tiny.pix2pix(**RESNET, norm="batch", dropout=True, d_steps=2),
+    "pix2pix, spectral": lambda: tiny.pix2pix(**RESNET, norm="batch", dropout=True, spectral_norm="both"),
     "cyclegan": lambda: tiny.cyclegan(norm="batch", dropout=True, pool_size=3),
     "cgan": lambda: tiny.cgan(conditioning="cbn", ada=0.6, d_steps=2),
     "stylegan": lambda: tiny.cgan(generator="stylegan", gan_mode="vanilla", lambda_r1=1.0),
@@ -108,10 +109,10 @@ WIDE: dict[str, Callable[[], GanModel]] = {
 def activations(name: str, parts: int) -> int:
     """The bytes that a step of `parts` batches needs at most, beside weights, moments, gradients and batches."""
     torch.manual_seed(0)
-    trainer = tiny.trainer(WIDE[name](), batch_size=8, epoch=64, accumulate=parts, n_epochs=100)
+    trainer = tiny.trainer(WIDE[name](), batch_size=8, epoch=640, accumulate=parts, n_epochs=100)
     for _ in range(2):  # moments are made in the first; the pool is as good as full
         trainer.train_step()
-    batches = [trainer.stream() for _ in range(parts)]
+    batches = [trainer.stream() for _ in range(parts * trainer.model.config.d_steps)]
     trainer.stream = Kept(batches, trainer.stream)  # type: ignore[assignment]
     with LiveBytes() as live:
         trainer.train_step()
@@ -138,7 +139,48 @@ def test_parts_of_a_step_need_the_memory_of_one(name: str) -> None:
     assert activations(name, 8) <= 1.25 * activations(name, 1)
 
 
+UNET: dict[str, Any] = {"num_downs": 2, "generator_filters": 4, "norm": "batch"}
+PLAIN: dict[str, Callable[[], GanModel]] = {
+    "pix2pix": lambda: tiny.pix2pix(**UNET, d_steps=2),
+    "pix2pix, spectral": lambda: tiny.pix2pix(**UNET, spectral_norm="both"),
+    "cgan": lambda: tiny.cgan(d_steps=2),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_parts_leave_nothing_in_memory_for_the_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither losses nor generated images nor graphs; without a gradient there is nothing else that may add up."""
+    monkeypatch.setitem(WIDE, name, PLAIN[name])
+    assert activations(name, 8) <= 1.1 * activations(name, 2)  # the noise of each part is kept
+
+
+def test_losses_that_wait_for_the_log_hold_their_own_bytes_alone() -> None:
+    """The mean of torch's squared error lies in memory as large as the map that it is of."""
+    trainer = tiny.trainer(tiny.cyclegan(), accumulate=2)
+    parts = [trainer.model.training_step(trainer.stream, 0) for _ in range(2)]
+    values: dict[str, list[Tensor]] = {}
+    while trainer.run_phase(parts, values) is not None:
+        pass
+    for many in values.values():
+        assert all(value.untyped_storage().nbytes() == value.nbytes for value in many)
+
+
 # Steps that are left out
+
+
+@pytest.mark.parametrize("name", tiny.MODELS)
+def test_the_estimate_of_memory_counts_what_is_copied_for_an_undo(name: str) -> None:
+    torch.manual_seed(0)
+    model = tiny.MODELS[name](**{"pool_size": 0} if name == "cyclegan" else {})
+    trainer = tiny.trainer(model, samples=tiny.RandomStream(model)(), on_nan="skip", ema=0.9, n_epochs=100)
+    for _ in range(2):
+        trainer.train_step()
+    moments = [optimizer.state_dict() for optimizer in trainer.optimizers.values()]
+    assert trainer.ema is not None
+    with LiveBytes() as live:
+        live.show([*model.parameters(), *model.buffers(), trainer.ema.shadow, moments])
+        trainer.train_step()
+    assert estimate(trainer) == pytest.approx(live.peak, rel=0.01)
 
 
 class Spoiled:

@@ -171,6 +171,8 @@ class GanModel(nn.Module):
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         """Yield the phases of one step; code after a yield runs with the updated weights.
 
+        If `accumulates`, several of these are between two phases at the same time: what a local variable holds at a
+        yield is held by each of them, so that it should be neither a loss nor anything else with a graph.
         The phases may depend on the step and the options, never on the data.
         """
         raise NotImplementedError

@@ -53,18 +53,14 @@ class CGAN(GanModel):
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         for _ in range(self.config.d_steps - 1):
             real, labels = self._images_and_labels(next_batch())
-            with torch.no_grad():
-                fake = self.generator(self._noise(real), labels)
-            yield self._judging(real, fake, labels, step)
+            yield self._judging(real, self._drawn(real, labels), labels, step)
             self.game.constrain(self.discriminator)
 
         real, labels = self._images_and_labels(next_batch())
         forward = Forward(self.generator, self._noise(real), labels, twice=self.accumulates)
         yield self._judging(real, forward.detached(), labels, step)
         self.game.constrain(self.discriminator)
-
-        losses = self.game.generator(self._judge(labels), forward.attached(), real, step, labels)
-        yield Phase("generator", named("G", losses))
+        yield self._generating(real, forward.attached(), labels, step)
 
     def _images_and_labels(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         return batch.image("b"), batch.labels() if self.num_classes else None
@@ -73,6 +69,10 @@ class CGAN(GanModel):
         """Draw the noise of as many images as there are real ones, (N, noise_dim)."""
         return torch.randn(len(real), self.config.noise_dim, device=real.device, dtype=real.dtype)
 
+    @torch.no_grad()
+    def _drawn(self, real: Tensor, labels: Tensor | None) -> Tensor:
+        return self.generator(self._noise(real), labels)
+
     def _judge(self, labels: Tensor | None) -> Callable[..., Any]:
         return lambda images, features=False: self.discriminator(images, labels, features=features)
 
@@ -80,6 +80,10 @@ class CGAN(GanModel):
         real_loss, fake_loss, terms = self.game.discriminator(self._judge(labels), real, fake, step, labels)
         logs = {"D_real": real_loss, "D_fake": fake_loss}
         return Phase("discriminator", {"D": real_loss + fake_loss} | named("D", terms), logs)
+
+    def _generating(self, real: Tensor, fake: Tensor, labels: Tensor | None, step: int) -> Phase:
+        losses = self.game.generator(self._judge(labels), fake, real, step, labels)
+        return Phase("generator", named("G", losses))
 
     def latents(self, seeds: Sequence[int], labels: Tensor | None, truncation: float | None = None) -> Tensor:
         """What the images of `seeds` are drawn from, (N, L): noise, or what a mapping network makes of it.

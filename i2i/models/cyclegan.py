@@ -80,54 +80,71 @@ class CycleGAN(GanModel):
         }
 
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
-        config = self.config
-        for _ in range(config.d_steps - 1):
+        for _ in range(self.config.d_steps - 1):
             batch = next_batch()
-            a, b = batch.image("a"), batch.image("b")
-            with torch.no_grad():
-                fake_b, fake_a = self.generator_a_to_b(a), self.generator_b_to_a(b)
-            yield from self._judging(a, b, fake_a, fake_b, step)
+            yield from self._judging(batch, self._drawn(batch), step)
 
         batch = next_batch()
-        a, b = batch.image("a"), batch.image("b")
-
+        fakes: dict[str, Tensor] = {}
         # Each cycle and each identity is backpropagated by itself: the sum of the gradients is that of the sum, and the
         # activations of one alone are alive. Every network is called in the reference's order, on which the running
         # statistics of BatchNorm depend.
-        fake_b = self.generator_a_to_b(a)
-        losses = self._fooling("A", self.game_b.generator(self.discriminator_b, fake_b, b, step))
-        losses["cycle_A"] = config.lambda_A * self.cycle(self.generator_b_to_a(fake_b), a)
-        yield Phase("generator", losses, step=False)
-        fake_a = self.generator_b_to_a(b)
-        losses = self._fooling("B", self.game_a.generator(self.discriminator_a, fake_a, a, step))
-        losses["cycle_B"] = config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b)
-        yield Phase("generator", losses, step=not config.lambda_identity)
-        if config.lambda_identity:
-            # named after the generator that should leave its target alone
-            weight = self._identity_weight(step)
-            losses = {"idt_A": config.lambda_B * weight * self.identity(self.generator_a_to_b(b), b)}
-            yield Phase("generator", losses, step=False)
-            losses = {"idt_B": config.lambda_A * weight * self.identity(self.generator_b_to_a(a), a)}
-            yield Phase("generator", losses)
+        yield self._cycle_a(batch, fakes, step)
+        yield self._cycle_b(batch, fakes, step)
+        if self.config.lambda_identity:
+            yield self._identity_b(batch.image("b"), step)
+            yield self._identity_a(batch.image("a"), step)
+        yield from self._judging(batch, fakes, step)
 
-        yield from self._judging(a, b, fake_a, fake_b, step)
+    @torch.no_grad()
+    def _drawn(self, batch: Batch) -> dict[str, Tensor]:
+        return {"b": self.generator_a_to_b(batch.image("a")), "a": self.generator_b_to_a(batch.image("b"))}
+
+    def _cycle_a(self, batch: Batch, fakes: dict[str, Tensor], step: int) -> Phase:
+        """Return the phase of a -> b -> a; the generated images go into `fakes`, without a graph."""
+        a, b = batch.image("a"), batch.image("b")
+        fake_b = self.generator_a_to_b(a)
+        fakes["b"] = fake_b.detach()
+        losses = self._fooling("A", self.game_b.generator(self.discriminator_b, fake_b, b, step))
+        losses["cycle_A"] = self.config.lambda_A * self.cycle(self.generator_b_to_a(fake_b), a)
+        return Phase("generator", losses, step=False)
+
+    def _cycle_b(self, batch: Batch, fakes: dict[str, Tensor], step: int) -> Phase:
+        """Return the phase of b -> a -> b; the generated images go into `fakes`, without a graph."""
+        a, b = batch.image("a"), batch.image("b")
+        fake_a = self.generator_b_to_a(b)
+        fakes["a"] = fake_a.detach()
+        losses = self._fooling("B", self.game_a.generator(self.discriminator_a, fake_a, a, step))
+        losses["cycle_B"] = self.config.lambda_B * self.cycle(self.generator_a_to_b(fake_a), b)
+        return Phase("generator", losses, step=not self.config.lambda_identity)
+
+    def _identity_b(self, b: Tensor, step: int) -> Phase:
+        # named after the generator that should leave its target alone
+        weight = self.config.lambda_B * self._identity_weight(step)
+        return Phase("generator", {"idt_A": weight * self.identity(self.generator_a_to_b(b), b)}, step=False)
+
+    def _identity_a(self, a: Tensor, step: int) -> Phase:
+        weight = self.config.lambda_A * self._identity_weight(step)
+        return Phase("generator", {"idt_B": weight * self.identity(self.generator_b_to_a(a), a)})
 
     def _identity_weight(self, step: int) -> float:
         warmup = self.config.identity_warmup
         left = max(0.0, 1 - step / warmup) if warmup else 0.0
         return self.config.lambda_identity * (1 + (IDENTITY_START - 1) * left)
 
-    def _judging(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor, step: int) -> Iterator[Phase]:
-        fake_b, fake_a = self.pool_b.query(fake_b), self.pool_a.query(fake_a)
-        judged = self.game_b.discriminator(self.discriminator_b, b, fake_b, step)
-        yield Phase("discriminator", self._halved("A", *judged), step=False)
-        judged = self.game_a.discriminator(self.discriminator_a, a, fake_a, step)
-        yield Phase("discriminator", self._halved("B", *judged))
+    def _judging(self, batch: Batch, fakes: dict[str, Tensor], step: int) -> Iterator[Phase]:
+        """Yield the phases of both discriminators; `fakes` is emptied, of whose images the pools may give others."""
+        fake_b, fake_a = self.pool_b.query(fakes.pop("b")), self.pool_a.query(fakes.pop("a"))
+        yield Phase("discriminator", self._judged("A", batch.image("b"), fake_b, step), step=False)
+        del fake_b
+        yield Phase("discriminator", self._judged("B", batch.image("a"), fake_a, step))
         self.game_b.constrain(self.discriminator_b, self.discriminator_a)
 
-    @staticmethod
-    def _halved(name: str, real: Tensor, fake: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {f"D_{name}": 0.5 * (real + fake)} | named(f"D_{name}", terms, 0.5)
+    def _judged(self, name: str, real: Tensor, fake: Tensor, step: int) -> dict[str, Tensor]:
+        games = {"A": (self.game_b, self.discriminator_b), "B": (self.game_a, self.discriminator_a)}
+        game, discriminator = games[name]
+        real_loss, fake_loss, terms = game.discriminator(discriminator, real, fake, step)
+        return {f"D_{name}": 0.5 * (real_loss + fake_loss)} | named(f"D_{name}", terms, 0.5)
 
     @staticmethod
     def _fooling(name: str, terms: dict[str, Tensor]) -> dict[str, Tensor]:

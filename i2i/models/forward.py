@@ -26,13 +26,31 @@ class Forward:
             return self._output.detach()
         self.device = next(self.network.parameters()).device
         self._random = torch_states(self.device)
-        self._buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        self._buffers = _copied(self.network)
         with torch.no_grad():
             return self.network(*self.inputs)
 
     def attached(self) -> Tensor:
-        """Return the same output with its graph."""
+        """Return the same output with its graph, which is not kept here any longer; to be called once."""
         if self._output is not None:
-            return self._output
-        with replayed(self._random, self.device):
-            return torch.func.functional_call(self.network, self._buffers, self.inputs)
+            output, self._output = self._output, None
+            return output
+        now = _copied(self.network)
+        try:
+            _write(self._buffers, self.network)
+            with replayed(self._random, self.device):
+                return self.network(*self.inputs)
+        finally:
+            _write(now, self.network)
+            del self._buffers
+
+
+def _copied(network: nn.Module) -> list[Tensor]:
+    return [buffer.clone() for buffer in network.buffers()]
+
+
+def _write(values: list[Tensor], network: nn.Module) -> None:
+    # In place: CUDA graphs read buffers from where they lie, and would be recorded again for others. Through `data`:
+    # the graph of a batch norm holds its running statistics, which training does not read, and would refuse a change.
+    for buffer, value in zip(network.buffers(), values, strict=True):
+        buffer.data.copy_(value)

@@ -60,9 +60,7 @@ class Pix2Pix(GanModel):
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         for _ in range(self.config.d_steps - 1):
             batch = next_batch()
-            with torch.no_grad():
-                fake_b = self.generator(batch.image("a"))
-            yield self._judging(batch.image("a"), batch.image("b"), fake_b, step)
+            yield self._judging(batch.image("a"), batch.image("b"), self._drawn(batch.image("a")), step)
             self.game.constrain(self.discriminator)
 
         batch = next_batch()
@@ -70,11 +68,16 @@ class Pix2Pix(GanModel):
         forward = Forward(self.generator, a, twice=self.accumulates)
         yield self._judging(a, b, forward.detached(), step)
         self.game.constrain(self.discriminator)
+        yield self._generating(a, b, forward.attached(), step)
 
-        fake_b = forward.attached()
+    @torch.no_grad()
+    def _drawn(self, a: Tensor) -> Tensor:
+        return self.generator(a)
+
+    def _generating(self, a: Tensor, b: Tensor, fake_b: Tensor, step: int) -> Phase:
         adversarial = self.game.generator(self.discriminator, torch.cat((a, fake_b), 1), torch.cat((a, b), 1), step)
         distances = {f"G_{name.upper()}": value for name, value in self.reconstruction.terms(fake_b, b).items()}
-        yield Phase("generator", named("G", adversarial) | distances)
+        return Phase("generator", named("G", adversarial) | distances)
 
     def _judging(self, a: Tensor, b: Tensor, fake_b: Tensor, step: int) -> Phase:
         pairs = torch.cat((a, b), 1), torch.cat((a, fake_b), 1)

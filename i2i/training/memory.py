@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from i2i.data import Batch
 from i2i.data.cache import shown_size
 from i2i.losses import ReplayPool
+from i2i.training.recovery import Skipping, Undo
 
 if TYPE_CHECKING:
+    from i2i.training.monitor import Monitor
     from i2i.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,16 @@ class _Rehearsal(LiveBytes):
         if func is torch.ops.aten._local_scalar_dense.default:
             return 1  # and not 0, by which Adam would divide
         return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+class _Copying(Skipping):
+    """Copies what a step moves, and looks at no value."""
+
+    def begin(self, model: nn.Module, monitor: Monitor) -> None:
+        self.bad, self._undo = [], Undo(model)
+
+    def allows(self, *_: Any) -> bool:
+        return True
 
 
 class _Shapes:
@@ -126,6 +138,7 @@ def _peak(trainer: Trainer, parts: int) -> int:
         live.show([*model.parameters(), *model.buffers(), [pool.images for pool in pools]])
         double = type(trainer)(model, stream, config, acceleration=acceleration)
         _make_moments(double.optimizers.values())
+        double.skipping = _Copying() if trainer.skipping is not None else None
         double.train_step()
         return live.peak + sum(map(_unfilled, pools))
 

@@ -34,11 +34,11 @@ class Undo:
     before they move.
     """
 
-    def __init__(self, model: nn.Module, monitor: Monitor) -> None:
+    def __init__(self, model: nn.Module, monitor: Monitor | None = None) -> None:
         self._tensors = [(buffer, buffer.clone()) for buffer in model.buffers()]
         stateful = [m for m in model.modules() if type(m).get_extra_state is not nn.Module.get_extra_state]
         self._extra = [(module, module.get_extra_state()) for module in stateful]
-        self._monitor, self._observed = monitor, monitor.observations()
+        self._monitor, self._observed = monitor, monitor.observations() if monitor is not None else None
         self._optimizers: list[torch.optim.Optimizer] = []
         self._empty: list[tuple[dict[Tensor, Any], Tensor]] = []  # where the first step of a weight makes its moments
         self._average: tuple[MovingAverage, int] | None = None
@@ -70,7 +70,8 @@ class Undo:
             moments.pop(parameter, None)
         if self._average is not None:
             self._average[0].updates = self._average[1]
-        self._monitor.load_observations(self._observed)
+        if self._monitor is not None and self._observed is not None:
+            self._monitor.load_observations(self._observed)
 
 
 class Skipping:

@@ -141,7 +141,10 @@ class Trainer:
         return batch
 
     def run_phase(self, parts: list[Iterator[Phase]], values: dict[str, list[Tensor]]) -> Phase | None:
-        """Take every part of the step through its next phase; gradients add up, `values` collects the losses."""
+        """Take every part of the step through its next phase; gradients add up, `values` collects the losses.
+
+        Returns the phase without its losses, or None where none is left.
+        """
         phase = None
         for part in parts:
             with autocast(self.acceleration, self.stream.device):
@@ -149,8 +152,8 @@ class Trainer:
             if phase is None:
                 continue
             backward(self, phase)
-            for name, value in (phase.losses | phase.logs).items():
-                values.setdefault(name, []).append(value.detach())
+            _collect(phase, values)
+            phase = phase._replace(losses={}, logs={})  # whose graphs would live on into the next part
         return phase
 
     def fit(self) -> bool:
@@ -251,3 +254,11 @@ class Trainer:
             ValueError: if it is of another architecture or of other classes; names what differs.
         """
         state.restore(self, saved)
+
+
+def _collect(phase: Phase, values: dict[str, list[Tensor]]) -> None:
+    for name, value in (phase.losses | phase.logs).items():
+        value = value.detach()
+        if value.untyped_storage().nbytes() > value.nbytes:  # a loss may be the head of a whole map, as torch's MSE is
+            value = value.clone()
+        values.setdefault(name, []).append(value)

@@ -31,7 +31,7 @@ def update(trainer: Trainer, player: str, losses: dict[str, list[Tensor]]) -> No
     known = None if trainer.scaler.is_enabled() else norm
     if trainer.skipping is None or trainer.skipping.allows(player, losses, known):
         if trainer.skipping is not None:
-            trainer.skipping.remember(optimizer, trainer.ema)
+            trainer.skipping.remember(optimizer, trainer.ema if trainer.model.players[player].ema else None)
         if norm is not None:
             trainer.monitor.norms.setdefault(player, norm.detach())
         trainer.scaler.step(optimizer)  # under fp16 it waits for the gradients, as nothing else in a step does
