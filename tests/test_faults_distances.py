@@ -17,6 +17,9 @@ from i2i.metrics import METRICS
 from i2i.metrics.card import Card
 from i2i.metrics.lpips import load_lpips
 from i2i.metrics.paired import paired_values
+from i2i.training import Trainer
+from i2i.validation import Selection
+from tests import tiny
 
 
 def grey(value: float, seed: int) -> Tensor:
@@ -92,3 +95,22 @@ def test_a_card_of_schema_1_has_its_l1_doubled(tmp_path: Path) -> None:
     (figure,) = Card.load(tmp_path / "card.json").figures
     assert (figure.score.value, figure.score.low, figure.score.high) == (0.2, 0.1, None)
     assert figure.baselines["copy"].value == 0.2
+
+
+def test_a_run_of_an_older_version_goes_on_with_its_best_l1_doubled() -> None:
+    def trainer() -> Trainer:
+        made = tiny.trainer(tiny.pix2pix())
+        made.monitor.selection = Selection("l1", higher_is_better=False)
+        return made
+
+    before = trainer()
+    assert before.monitor.selection is not None
+    before.monitor.selection.update({"l1": 0.25, "psnr": 20.0}, 4, 2)
+    saved = before.state_dict()
+    for older, expected in ((False, 0.25), (True, 0.5)):
+        state = {name: value for name, value in saved.items() if name != "data" or not older}
+        after = trainer()
+        after.load_state_dict(state)
+        assert after.monitor.selection is not None
+        assert after.monitor.selection.best == after.monitor.selection.best_figures["l1"] == expected
+        assert after.monitor.selection.best_figures["psnr"] == 20

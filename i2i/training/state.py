@@ -53,7 +53,10 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
     trainer.rollbacks = saved.get("rollbacks", 0)
     if trainer.skipping is not None and saved.get("skipped"):
         trainer.skipping.load_state_dict(saved["skipped"])
-    trainer.monitor.load_state_dict(saved.get("monitor", {}), saved.get("validation"))
+    validation = saved.get("validation")
+    if validation is not None and "data" not in saved:  # an older version's, whose distances were of images in [0, 1]
+        validation = _doubled_distances(validation)
+    trainer.monitor.load_state_dict(saved.get("monitor", {}), validation)
     trainer.history.load_state_dict(saved["history"])
     trainer.step = saved["step"]
     trainer.stream.seek(_position(saved["images"], saved["epoch_length"], len(trainer.stream)))
@@ -98,6 +101,18 @@ def _lay_out_moments(optimizer: torch.optim.Optimizer) -> None:
         for name, value in moments.items():
             if value.shape == parameter.shape and value.stride() != parameter.stride():
                 moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _doubled_distances(validation: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of the best validation, with l1 and cycle as of images in [-1, 1]."""
+
+    def doubled(name: str, value: float | None) -> float | None:
+        return 2 * value if value is not None and name.startswith(("l1", "cycle")) else value
+
+    own = {name: doubled(validation["metric"], validation[name]) for name in ("best", "mark")}
+    figures = {name: doubled(name, value) for name, value in validation["figures"].items()}
+    best = {name: doubled(name, value) for name, value in validation["best_figures"].items()}
+    return validation | own | {"figures": figures, "best_figures": best}
 
 
 def _position(images: int, old_length: int, new_length: int) -> int:
