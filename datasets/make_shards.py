@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options["dataset_mode"] == "single" and phase.is_dir():  # else the images of all phases
             options["dataroot"] = str(phase)
         dataset = build_dataset(DataConfig(**options | {"conditions": tuple(options.get("conditions", ()))}))
-        with file_errors("--out", out):
+        with file_errors("OUT", out):
             shards = make_shards(dataset, out, max_size, max_count, None if in_order else seed)
     except UserError as error:
         parser.error(str(error))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from i2i.streams import READER_GONE, open_missing_streams, reader_is_gone, silence_broken_streams
+
+SURROUNDINGS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}  # a full disk and the like, wherever it shows
 
 
 class UserError(ValueError):
@@ -34,7 +37,8 @@ def file_errors(option: str, path: str | Path = "") -> Iterator[None]:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        place = os.fspath(error.filename or path)
+        name = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else path
+        place = os.fsdecode(name)
         reason = error.strerror or str(error)
         raise UserError(f"{option}: {place}: {reason}" if place else f"{option}: {reason}") from error
 
@@ -46,11 +50,11 @@ def end(program: str, message: str, code: int = 2) -> NoReturn:
 
 
 @contextmanager
-def ending(program: str, verbose: bool = False, way_on: str = "") -> Iterator[None]:
+def ending(program: str, verbose: bool = False, way_on: Callable[[], str] = str) -> Iterator[None]:
     """Run a command: one line and exit code 2 for a `UserError`.
 
-    Ctrl-C, SIGTERM and SIGHUP stop it as an exception does, so that nothing stays half written; the exit code is 128
-    and the signal's number, 130 for Ctrl-C, and the line ends with `way_on`, which says how to go on.
+    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop it as an exception does, so that nothing stays half written; the exit code
+    is 128 and the signal's number, 130 for Ctrl-C, and the line ends with what `way_on` says on how to go on.
 
     Nothing is printed, and the exit code is 141, if nobody reads stdout any more (`| head`). Any other exception is a
     bug: its traceback is printed with a last line on reporting it, and the exit code is 1. `verbose` prints the
@@ -69,7 +73,7 @@ def ending(program: str, verbose: bool = False, way_on: str = "") -> Iterator[No
 
 
 @contextmanager
-def _in_one_line(program: str, verbose: bool, way_on: str) -> Iterator[None]:
+def _in_one_line(program: str, verbose: bool, way_on: Callable[[], str]) -> Iterator[None]:
     try:
         with _flushed():
             yield
@@ -80,18 +84,20 @@ def _in_one_line(program: str, verbose: bool, way_on: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Terminated) else signal.SIGINT
         how = f"stopped by {number.name}" if isinstance(error, Terminated) else "interrupted"
-        print(f"{program}: {how}{way_on and '; '}{way_on}", file=sys.stderr)
+        print("; ".join(filter(None, (f"{program}: {how}", way_on()))), file=sys.stderr)
         raise SystemExit(128 + number) from None
     except Exception as error:
         if isinstance(error, BrokenPipeError) and reader_is_gone():
             raise
+        if isinstance(error, OSError) and error.errno in SURROUNDINGS:
+            end(program, f"{error.filename or 'standard output'}: {error.strerror}")
         traceback.print_exc()
-        name, report = type(error).__name__, "with the command and the traceback above"
-        end(program, f"{name} is a bug of the program or of your own code, not bad input: report it {report}", code=1)
+        report = "if it is in i2i, report it with the command and the traceback above"
+        end(program, f"unexpected {type(error).__name__}: a bug in i2i or in your own code; {report}", code=1)
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal other than Ctrl-C asks the program to end."""
+    """A signal other than Ctrl-C (SIGTERM, SIGHUP or SIGUSR1) asks the program to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -100,8 +106,8 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Raise `Terminated` for SIGTERM and SIGHUP, unless they are ignored, as under nohup, or handled already."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    """Raise `Terminated` for the signals that end programs, unless they are ignored, as under nohup, or handled."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
     is_main = threading.current_thread() is threading.main_thread()  # Python allows handlers there alone
     own = [number for number in numbers if is_main and signal.getsignal(number) is signal.SIG_DFL]
     for number in own:

@@ -59,10 +59,11 @@ class EvaluateConfig:
             raise UserError("--training takes the folder of the targets, and maybe that of their inputs behind it")
         for name in ("json", "html"):  # not when all is judged
             given = getattr(self, name)
-            if given and not Path(given).absolute().parent.is_dir():
-                raise UserError(f"--{name} {given}: there is no such folder")
-            if given and Path(given).is_dir():
-                raise UserError(f"--{name} {given} is a folder: a file is expected")
+            with file_errors(f"--{name}", given):
+                if given and not Path(given).absolute().parent.is_dir():
+                    raise UserError(f"--{name} {given}: there is no such folder")
+                if given and Path(given).is_dir():
+                    raise UserError(f"--{name} {given} is a folder: a file is expected")
 
 
 def main() -> int:

@@ -72,9 +72,10 @@ def find_recorded(run: str, checkpoints_dir: str) -> Path:
     Raises:
         ValueError: if neither holds a metrics.jsonl; names the runs that do.
     """
-    for folder in (Path(run), Path(checkpoints_dir) / run):
-        if (folder / "metrics.jsonl").is_file():
-            return folder
+    with file_errors("RUN", run):  # a name that the system refuses
+        for folder in (Path(run), Path(checkpoints_dir) / run):
+            if (folder / "metrics.jsonl").is_file():
+                return folder
     known = ", ".join(sorted(path.parent.name for path in Path(checkpoints_dir).glob("*/metrics.jsonl"))) or "none"
     raise UserError(f"{run!r} is no run's folder, nor a run in {checkpoints_dir}; runs there: {known}")
 

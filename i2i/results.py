@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from i2i.atomic import fitting
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 from i2i.visuals.records import read_records, replace_text, strict_json
 
 RECORD = re.compile(r"results(?:_(\d+)of(\d+))?\.jsonl")
@@ -51,10 +51,11 @@ class Record(NamedTuple):
         return _merged(self.earlier, self.images)
 
 
+@file_errors("--results_dir")
 def results_folder(usual: Path, origin: Origin) -> tuple[Path, str]:
     """Return the folder for results of `origin`, and a message where that is not the `usual` one.
 
-    Where that holds results of another source or other options, it is one beside it, always the same one for the same
+    If `usual` holds results of another source or other options, it is a folder beside it, whose name ends in a hash of
     source and options.
     """
     held = _held(usual)
@@ -65,6 +66,7 @@ def results_folder(usual: Path, origin: Origin) -> tuple[Path, str]:
     return place, f"{usual} holds results {_difference(held, origin)}; the new ones go to {place}"
 
 
+@file_errors("--results_dir")
 def put_aside(folder: Path, origin: Origin) -> str:
     """Rename `folder` where it holds results of other weights than `origin`; return a message that says so.
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from i2i.config import check_range, option
-from i2i.errors import UserError
+from i2i.errors import UserError, file_errors
 
 NAMED = ("best", "latest")  # checkpoints that go by a name, not by a number
 
@@ -75,7 +75,9 @@ def find_run(run: str, checkpoints_dir: str) -> Path:
         ValueError: for a file.
     """
     path = Path(run)
-    if path.is_file():
+    with file_errors("RUN", run):  # a name that the system refuses
+        is_file = path.is_file()
+    if is_file:
         raise UserError(f"{run} is a file: give the run's folder, and say by --epoch which of its checkpoints")
     return path.resolve() if any(path.glob("*.pt")) else Path(checkpoints_dir) / run
 

@@ -24,7 +24,7 @@ from i2i.data.derive import Derivation, derivation
 from i2i.data.display import displayed
 from i2i.data.domain import Domain, classes_of_mask, held_by
 from i2i.data.reading import Reader, pil_pixels
-from i2i.data.writing import denormalise
+from i2i.data.writing import denormalise, stored_mask
 from i2i.errors import UserError
 from i2i.inference import Inference
 from i2i.models import MODELS, GanModel, build_model
@@ -49,7 +49,8 @@ class Translator:
     `target` is the domain that images are translated to. `running_statistics` is the reference's `--eval`. The model is
     the translator's own from now on: it is moved to the device, and made faster by what `acceleration` says.
     Nothing else of the process is touched, and threads may share a translator. `alpha`, `pages` and `max_pixels` say
-    how files are read; `signature` is a hash that tells its weights from others.
+    how files are read; `averaged` tells whether the weights are averages over training. `signature` is a hash that
+    tells its weights from others.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Translator:
         target: str = "b",
         seed: int = 0,
         running_statistics: bool = False,
+        averaged: bool = False,
         derive: str = "none",
         derive_scale: int = 4,
         alpha: str = "drop",
@@ -71,6 +73,7 @@ class Translator:
         self.signature = _signature(model.players["generator"].modules)
         self.model = model.to(self.device).eval().requires_grad_(False)
         fold_spectral_norm(self.model)
+        self.averaged = averaged
         self.target, self.seed, self.running_statistics = target, seed, running_statistics
         self.reader = Reader(alpha, pages, max_pixels)
         networks = self.model.players["generator"].modules
@@ -101,7 +104,8 @@ class Translator:
         """
         state = checkpoint.load(checkpoint_path(Path(folder), epoch), mapped=True)
         reading = {name: state["options"][name] for name in READING if name in state["options"]}
-        return cls(load_model(state, overrides, ema), **reading | keywords)
+        averaged = ema and state["ema"] is not None
+        return cls(load_model(state, overrides, ema), averaged=averaged, **reading | keywords)
 
     @classmethod
     def from_reference(
@@ -159,6 +163,7 @@ class Translator:
         if target.kind == source.kind and (isinstance(image, np.ndarray) or target.channels == 1):
             target = target.of_kind(domain.kind) or target
         array = denormalise(result[0], target)
+        array = stored_mask(array) if target.is_mask else array
         array = array[:, :, 0] if array.shape[2:] == (1,) else array
         return array if isinstance(image, np.ndarray) else _picture(array)
 
@@ -233,7 +238,7 @@ class Translator:
 
     def _check_batch(self, images: Tensor, of_a: bool) -> None:
         channels = self._channels(of_a)
-        if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point() or not images.numel():
             found = f"{_name(images.dtype)} {tuple(images.shape)}"
             raise UserError(f"a batch is float (N, {channels}, H, W) in [-1, 1], this one {found}")
 

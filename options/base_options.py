@@ -196,7 +196,7 @@ class BaseOptions:
 
     def one_line(self, work: Callable[[], Any]) -> Any:
         """Run `work` as `errors.ending` does, with one line too if memory runs out or a loader's worker dies."""
-        with ending(self.program, "--verbose" in self.argv, self.way_on()):
+        with ending(self.program, "--verbose" in self.argv, self.way_on):
             try:
                 return work()
             except (RuntimeError, MemoryError) as error:

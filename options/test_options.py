@@ -188,7 +188,8 @@ class TestOptions(BaseOptions):
             norm = self.model.norm if "norm" in self.given else None
             return Translator.from_reference(self.weights, norm=norm, dropout=self.model.dropout, **common)
         model = load_model(self.checkpoint, as_dict(self.model), self.test.ema)
-        return Translator(model, target="a" if self.opposite else "b", **common)
+        averaged = self.test.ema and self.checkpoint["ema"] is not None
+        return Translator(model, target="a" if self.opposite else "b", averaged=averaged, **common)
 
     def images(self, translator: Translator) -> DataConfig:
         """What to translate, read as the model takes it."""

@@ -82,10 +82,17 @@ class TrainOptions(BaseOptions):
             raise UserError(f"--dataset_mode {self.data.dataset_mode}: {self.model_name} learns from {learns} data")
 
     def one_line(self, work: Callable[[], Any]) -> Any:
-        try:
-            return super().one_line(work)
-        except Diverged as error:
-            self.fail(str(error), code=1)
+        def finished() -> Any:
+            try:
+                return work()
+            except Diverged as error:
+                self.fail(str(error), code=1)
+
+        return super().one_line(finished)
+
+    def way_on(self) -> str:
+        has_saved = hasattr(self, "run") and (self.run.folder / "latest.pt").is_file()
+        return f"go on with: {self.resume_command}" if has_saved else ""
 
     @file_errors("--checkpoints_dir")
     def prepare_folder(self) -> Path:
@@ -235,5 +242,5 @@ def _images(path: Path) -> float:
     """Images that a checkpoint has seen; infinite for a damaged one."""
     try:
         return checkpoint.load(path, mapped=True)["images"]
-    except ValueError:
+    except UserError:
         return math.inf

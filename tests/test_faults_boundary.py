@@ -165,7 +165,7 @@ def test_a_file_in_place_of_a_folder_names_the_option(root: Path, file: Path) ->
         (["-m", "i2i.check", "PAIRS", "--workers", "0", "--json", "SMALL/f"], "--json"),
         (["-m", "i2i.check", "PAIRS", "--workers", "0", "--html", "SMALL/f"], "--html"),
         (["datasets/prepare.py", "shapes", "--out", "SMALL/f"], "shapes"),
-        (["datasets/make_shards.py", "PAIRS", "SMALL/f", "--dataset_mode", "aligned"], "--out"),
+        (["datasets/make_shards.py", "PAIRS", "SMALL/f", "--dataset_mode", "aligned"], "OUT"),
         (["-m", "i2i.check", "PAIRS", "--workers", "0", "--json", "PAIRS/train"], "--json"),
     ],
 )
@@ -235,3 +235,12 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
         write_whole(pipe, text)
         assert read.result(timeout=30) == text
     assert pipe.is_fifo()
+
+
+def test_a_run_that_diverges_ends_in_one_line_and_is_no_bug(root: Path) -> None:
+    done = train(
+        *("--dataroot", str(root / "pairs"), "--checkpoints_dir", str(root / "diverged"), "--name", "x"),
+        *("--model", "pix2pix", "--lambda_L1", "1e38", "--lr", "1", "--print_freq", "1", "--n_epochs", "3"),
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "not finite" in done.stderr.splitlines()[-1] and "bug" not in done.stderr

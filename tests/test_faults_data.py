@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,17 @@ import torch
 from PIL import Image
 
 from i2i.check import check
-from i2i.data import BatchStream, DataConfig, ImageError, Key, Sample, build_dataset
-from i2i.data.domain import Domain
+from i2i.data import BatchStream, DataConfig, DataSpec, ImageError, Key, Sample, build_dataset
+from i2i.data.classes import ClassDataset
+from i2i.data.domain import Domain, held_by
 from i2i.data.folder import list_images
 from i2i.data.reading import Reader
 from i2i.data.writing import write_image
+from i2i.models import build_model
+from i2i.models.pix2pix import Pix2Pix
+from i2i.translation import TestConfig, translate_dataset
+from i2i.translator import Translator
+from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 16
@@ -91,7 +98,7 @@ def test_check_names_masks_and_classes_that_never_occur(tmp_path: Path) -> None:
     assert "--out_classes 2" in unasked["masks"].title
     assert "binary_masks" in found(check(config(root, out_classes=2), 0))
     root = masks(tmp_path / "classes", 0, 2)
-    assert "class 1 " in found(check(config(root, out_classes=3), 0))["missing_classes"].title
+    assert "has class 1 " in found(check(config(root, out_classes=3), 0))["missing_classes"].title
 
 
 # Bands and alpha
@@ -283,10 +290,6 @@ def test_check_leaves_nodata_out_of_its_advice(tmp_path: Path, nodata: str) -> N
 
 @pytest.mark.parametrize("kind", ["float32", "uint8"])
 def test_a_result_lies_where_its_input_lies(tmp_path: Path, kind: str) -> None:
-    from i2i.translation import TestConfig, translate_dataset
-    from i2i.translator import Translator
-    from tests import tiny
-
     if kind == "float32":
         elevation(tmp_path / "in" / "hill.tif")
     else:
@@ -296,10 +299,6 @@ def test_a_result_lies_where_its_input_lies(tmp_path: Path, kind: str) -> None:
     ranges = {"in_range": (0, 300), "out_range": (0, 300)} if kind == "float32" else {}
     dataset = build_dataset(config(tmp_path / "in", dataset_mode="single", **options | ranges))
     domain = Domain(1, "float32", 0, 300) if kind == "float32" else Domain()
-    from i2i.data import DataSpec
-    from i2i.models import build_model
-    from i2i.models.pix2pix import Pix2Pix
-
     made = Pix2Pix.Config(**tiny.TRANSLATION | {"generator": "unet", "num_downs": 3})
     model = build_model("pix2pix", made, DataSpec(channels, channels, a=(domain,), b=(domain,)))
     translate_dataset(Translator(model, "cpu"), dataset, tmp_path / "out", TestConfig())
@@ -363,8 +362,6 @@ def test_a_phase_of_pairs_and_of_classes_is_found_in_any_case(tmp_path: Path) ->
 def test_an_archive_as_data_says_what_to_do(tmp_path: Path, name: str) -> None:
     save(tmp_path / "data" / "trainA" / "1.png", noise(SIZE, SIZE, 3))
     kind = {"zip": "zip", "tar": "tar"}.get(name.rpartition(".")[2], "gztar")
-    import shutil
-
     made = Path(shutil.make_archive(str(tmp_path / "made"), kind, tmp_path / "data"))
     made.rename(tmp_path / name)
     with pytest.raises(ValueError, match="unpack"):
@@ -390,3 +387,62 @@ def test_check_looks_at_a_single_file(tmp_path: Path) -> None:
     assert "--dataset_mode single" in done.stdout and "60x40" in done.stdout
     row = next(line.split() for line in done.stdout.splitlines() if line.split()[2:3] == ["1"])
     assert row[1] == "A"
+
+
+# What a review found
+
+
+def test_nodata_where_colours_are_no_plain_numbers(tmp_path: Path) -> None:
+    palette = np.zeros((3, 256), np.uint16)
+    palette[:, 1] = (65535, 0, 0)
+    pixels = np.array([[0, 1], [1, 0]], np.uint8)
+    tags = [(42113, "s", 0, "0", True)]
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="palette", colormap=palette, extratags=tags)
+    assert Reader().pixels(str(tmp_path / "x.tif"), 3)[0, 1].tolist() == [255, 0, 0]
+    tifffile.imwrite(tmp_path / "w.tif", np.array([[0, 1, 255]], np.uint8), photometric="miniswhite", extratags=tags)
+    assert Reader().pixels(str(tmp_path / "w.tif"), 1, fill=7)[0, :, 0].tolist() == [7, 254, 0]
+
+
+def test_the_halves_of_a_pair_have_fills_of_their_own(tmp_path: Path) -> None:
+    pixels = np.array([[-9999, 1, -9999, 2]] * 2, np.float32)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, extratags=[(42113, "s", 0, "-9999", True)])
+    left, right = Reader().halves(str(tmp_path / "x.tif"), (1, 1), fills=(-5.0, -8.0))
+    assert (left[0, :, 0].tolist(), right[0, :, 0].tolist()) == ([-5, 1], [-8, 2])
+
+
+def test_class_numbers_below_0_are_refused_and_nodata_of_label_maps_is_no_class(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="-1"):
+        held_by(np.array([[0, -1]], np.int32), Domain(2, "labels", 0, 1), "x")
+    labels = np.array([[0, 1, -9999]], np.int16)
+    tifffile.imwrite(tmp_path / "x.tif", labels, extratags=[(42113, "s", 0, "-9999", True)])
+    assert Reader().labels(str(tmp_path / "x.tif")).tolist() == [[0, 1, 255]]
+
+
+def test_an_opaque_channel_that_is_added_is_alpha(tmp_path: Path) -> None:
+    for folder in ("trainA", "trainB"):
+        save(tmp_path / folder / "0.png", noise(SIZE, SIZE, 3))
+        save(tmp_path / folder / "1.png", noise(SIZE, SIZE, 4))
+    dataset = build_dataset(config(tmp_path, dataset_mode="unaligned", in_channels=4, out_channels=4))
+    assert all(domain.alpha for side in dataset.domains for domain in side)
+
+
+def test_floats_with_alpha_lose_it_or_are_refused_in_a_line(tmp_path: Path) -> None:
+    path = bands(tmp_path / "x.tif", 4, "float32", extrasamples=[2])
+    assert Reader().pixels(str(path), 3).shape == (SIZE, SIZE, 3)
+    with pytest.raises(ImageError, match="--alpha drop"):
+        Reader(alpha="white").pixels(str(path), 3)
+
+
+def test_an_empty_class_right_in_the_root_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "cat" / "1.png", noise(8, 8))
+    (tmp_path / "bird").mkdir()
+    dataset = build_dataset(config(tmp_path, dataset_mode="classes", out_channels=1))
+    assert isinstance(dataset, ClassDataset) and dataset.empty_classes == ["bird"]
+
+
+def test_the_translator_gives_masks_back_as_masks() -> None:
+    made = Pix2Pix.Config(**tiny.TRANSLATION | {"generator": "unet", "num_downs": 3})
+    mask = Domain(2, "labels", 0, 255)
+    model = build_model("pix2pix", made, DataSpec(2, 2, a=(mask,), b=(mask,)))
+    result = Translator(model, "cpu")(np.where(noise(SIZE, SIZE) > 100, 255, 0).astype(np.uint8))
+    assert set(np.unique(np.asarray(result))) <= {0, 255} and np.asarray(result).dtype == np.uint8

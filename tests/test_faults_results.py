@@ -286,3 +286,14 @@ def test_a_folder_and_a_card_of_long_names(root: Path, tmp_path: Path, monkeypat
         str(tmp_path / f"{'h' * 250}.html"),
     )
     assert card.is_file() and np.isfinite(json.loads(card.read_text())["figures"][0]["value"])
+
+
+def test_the_weights_of_the_last_step_are_an_option_and_no_other_checkpoint(tmp_path: Path) -> None:
+    tiny.write_pairs(tmp_path / "pairs")
+    words = [*NETS.split(), "--netG", "unet", "--num_downs", "3", "--ema", "0.5"]
+    train(tmp_path, "pix2pix", tmp_path / "pairs", *words, name="run")
+    test = ["--name", "run", "--dataroot", str(tmp_path / "pairs"), "--phase", "train"]
+    for more in ([], ["--no-ema"], [], ["--no-ema"]):
+        translate(tmp_path, tmp_path / "results", *test, *more)
+    names = sorted(path.name for path in (tmp_path / "results" / "run").iterdir())
+    assert len(names) == 2 and names[0] == "train_latest" and "before" not in names[1]

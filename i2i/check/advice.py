@@ -19,6 +19,7 @@ from i2i.check.survey import Finding, Seen, Survey
 from i2i.config import as_dict, tokens_from
 from i2i.data import DataConfig, Key, Sample
 from i2i.data.cache import shown_size
+from i2i.errors import UserError
 
 BYTES = {"uint8": 1, "uint16": 2, "float32": 4}
 MODELS = {"unaligned": "cyclegan", "aligned": "pix2pix", "classes": "cgan"}
@@ -80,7 +81,7 @@ def _rate(survey: Survey) -> float | None:
             good += isinstance(dataset[Key(0, item)], Sample)
             if time.perf_counter() - start > TIMED_SECONDS:
                 break
-    except ValueError:  # options that do not fit the files, of which there is a finding
+    except UserError:  # options that do not fit the files, of which there is a finding
         return None
     finally:
         torch.set_num_threads(threads)

@@ -121,7 +121,7 @@ def label_values(survey: Survey) -> Iterator[Finding]:
     """Class indices beyond the number of classes, which end a training but for 255, by custom no class."""
     for end in ("in", "out"):
         maps = [seen for seen in survey.seen if seen.slot.end == end and seen.slot.classes]
-        known = {index for seen in maps for index in seen.view.classes if index < seen.slot.classes}
+        known = {index for seen in maps for index in seen.view.classes if 0 <= index < seen.slot.classes}
         beyond = {index for seen in maps for index in seen.view.classes} - known
         items = of_records(
             (seen.record, f"has {', '.join(map(str, strange))}")
@@ -144,11 +144,9 @@ def nodata(survey: Survey) -> Iterator[Finding]:
     items = of_records(
         (record, f"nodata is {record.info.nodata:g}")
         for record in survey.records
-        if record.info is not None and record.info.nodata is not None
+        if record.info is not None and record.info.nodata is not None and not any(s.classes for s in record.slots)
     )
-    title = (
-        f"{counted(len(items), 'file')} with nodata, which is left out here and is the low end of the range in training"
-    )
+    title = f"{counted(len(items), 'file')} with nodata: not counted here, and the low end of the range in training"
     yield from some(Finding("nodata", title, items))
 
 
@@ -161,13 +159,14 @@ def _is_mask(survey: Survey, end: str) -> bool:
 def missing_classes(survey: Survey) -> Iterator[Finding]:
     """Classes that no label map has."""
     for end in ("in", "out"):
-        maps = [seen for seen in survey.seen if seen.slot.end == end and seen.slot.classes]
+        maps = [seen for seen in survey.seen if seen.slot.end == end and seen.slot.classes and seen.view.classes]
         if not maps or _is_mask(survey, end):
             continue
         wanted = set(range(max(seen.slot.classes for seen in maps)))
         if missing := sorted(wanted - {index for seen in maps for index in seen.view.classes}):
             shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
-            yield Finding("missing_classes", f"no label map has class {shown} of --{end}_classes {len(wanted)}", [])
+            title = f"none of the {counted(len(maps), 'label map')} looked at has class {shown} of --{end}_classes "
+            yield Finding("missing_classes", f"{title}{len(wanted)}", [])
 
 
 def passed_over(survey: Survey) -> Iterator[Finding]:

@@ -78,11 +78,13 @@ def masks(survey: Survey) -> Iterator[Finding]:
         if not all(each.view.levels for each in column) or len(levels) < 2:
             continue
         images = counted(len(column), "image")
+        grey = all(each.record.info is not None and each.record.info.channels == 1 for each in column)
+        how = "give" if grey else "save them as grey PNG and give"
         if levels == {0, VOID}:
-            title = f"{images} of black and white alone: if they are masks, give --{end}_classes 2"
+            title = f"{images} of black and white alone: if they are masks, {how} --{end}_classes 2"
         elif max(levels - {VOID}) < MOST_LEVELS:
             last = max(levels - {VOID})
-            title = f"{images} with values from 0 to {last}: if they are classes, give --{end}_classes {last + 1}"
+            title = f"{images} with values from 0 to {last}: if they are classes, {how} --{end}_classes {last + 1}"
         else:
             continue
         yield Finding("masks", title, of_records((each.record, "") for each in column))

@@ -18,6 +18,7 @@ from i2i.data.folder import fitting_modes
 from i2i.data.listing import is_manifest, paired, read_manifest
 from i2i.data.shards import columns as shard_columns
 from i2i.data.shards import is_shards
+from i2i.errors import UserError
 
 PHASES = ("train", "val", "test")
 
@@ -82,7 +83,7 @@ def _shares_names(root: Path, phase: str) -> bool:
     """Whether most of the images of the folders A and B have a partner of the same name."""
     try:
         columns = paired({name: root / f"{phase}{name}" for name in "AB"})
-    except ValueError:
+    except UserError:
         return False
     return len(columns.unmatched) <= len(columns.files["A"])
 
@@ -94,7 +95,7 @@ def find_phases(config: DataConfig) -> tuple[dict[str, ImageDataset], str | None
     for phase in dict.fromkeys((config.phase, *PHASES)):
         try:
             dataset = build_dataset(dataclasses.replace(config, phase=phase, cache="none", augment="cpu"))
-        except ValueError as error:
+        except UserError as error:
             problem = problem or (str(error) if phase == config.phase else None)
             continue
         # A layout without phases, and one of MNIST's files for test and val, gives the same files again.

@@ -95,7 +95,7 @@ class AlignedDataset(ImageDataset):
         alone = rows(inputs)
         try:
             both = rows([*inputs, b])
-        except ValueError:
+        except UserError:
             both = alone
         if b in both.files and len(both.files[b]) == len(alone.files[inputs[0]]):
             return both
@@ -140,7 +140,9 @@ class AlignedDataset(ImageDataset):
         if self.input_names == (PAIR,):
             channels = (domains_a[0].channels, domains_b[0].channels)
             forwards = self.config.direction == "AtoB"
-            halves = pipeline.halves(path, channels if forwards else channels[::-1])
+            lows = (domains_a[0].low, domains_b[0].low)
+            wanted = (channels, lows) if forwards else (channels[::-1], lows[::-1])
+            halves = pipeline.halves(path, *wanted)
             return pipeline.cut(halves if forwards else halves[::-1], [*domains_a, *domains_b], path, key, "A")
         files = [*self.inputs, *([self.outputs] if self.outputs else [])]
         held = list(zip(files, [*domains_a, *domains_b], strict=False))

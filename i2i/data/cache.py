@@ -34,6 +34,7 @@ IN_MEMORY, LOCK = "i2i-memory-", ".lock"
 LEDGER = ".pages"
 FORGOTTEN = 3600  # seconds after which a folder without a lock is nobody's
 PAGE = 4096  # bytes; what a file system gives at the least
+VERSION = 2  # of what readers make of files: entries of another one are not used
 GIB = 2**30
 
 
@@ -47,7 +48,7 @@ def build_cache(config: DataConfig, files: Sequence[str]) -> ImageCache | None:
         return None
     limit, given = int(config.cache_limit * GIB), (config.dataroot, config.dataroot_A, config.dataroot_B)
     roots = [os.path.abspath(folder) for folder in given if folder]
-    name = _digest(repr((roots, config.preprocess, config.load_size, config.crop_size)))
+    name = _digest(repr((VERSION, roots, config.preprocess, config.load_size, config.crop_size)))
     if config.cache == "ram":
         return _in_memory(name, limit, len(files))
     root = Path(config.cache_dir) if config.cache_dir else user_cache_folder()

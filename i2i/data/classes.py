@@ -16,7 +16,7 @@ import numpy as np
 from i2i.data.batch import Key, Sample
 from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
-from i2i.data.folder import class_folders, describe, empty_folders, list_images
+from i2i.data.folder import PHASE_FOLDER, class_folders, describe, empty_folders, list_images
 from i2i.data.listing import Columns, shown_files
 from i2i.errors import UserError
 
@@ -85,7 +85,7 @@ class ClassDataset(ImageDataset):
             raise UserError(
                 f"--dataset_mode classes: no class folders with images in {folder}, and no file {idx} ({there})"
             )
-        self.empty_classes = empty_folders(folder) if folder != self.root else []
+        self.empty_classes = [name for name in empty_folders(folder) if not PHASE_FOLDER.fullmatch(name)]
         if self.empty_classes:
             log.warning("class folders without an image are no classes: %s", shown_files(self.empty_classes))
         files = [list_images(folder / name, passed_over=self.passed_over) for name in names]

@@ -141,7 +141,7 @@ class ImageDataset(torch.utils.data.Dataset):
         assert self.derivation is not None
         try:
             return dataclasses.replace(self.derivation, image=held_by(pixels, self.derivation.image, path))
-        except ValueError as error:
+        except UserError as error:
             raise ImageError(str(error)) from None
 
     @cached_property
@@ -167,7 +167,8 @@ class ImageDataset(torch.utils.data.Dataset):
                 f"(python -m i2i.check {self.config.dataroot} shows those of the files)"
             )
         low, high = given or FULL_RANGE[kind]
-        alpha = channels in (2, 4) and info is not None and info.alpha
+        # Of a file with fewer channels the last one is added, and opaque.
+        alpha = channels in (2, 4) and info is not None and (info.alpha or info.channels != channels)
         if info is not None and info.nodata is not None:
             log.info("pixels that files mark as nodata (%g) count as %g, the low end of the range", info.nodata, low)
         return Domain(channels, kind, low, high, alpha)

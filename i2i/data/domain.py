@@ -86,7 +86,7 @@ def held_by(pixels: np.ndarray, domain: Domain, where: str) -> Domain:
         ValueError: for floats among files of 8 or 16 bits, whose range is not known, and for a class that is none.
     """
     if domain.is_labels:
-        if (beyond := pixels[(pixels >= domain.channels) & (pixels != VOID)]).size:
+        if (beyond := pixels[((pixels < 0) | (pixels >= domain.channels)) & (pixels != VOID)]).size:
             raise UserError(
                 f"{where} has class {beyond[0]}, and by --in_classes or --out_classes they go from 0 to "
                 f"{domain.channels - 1}"

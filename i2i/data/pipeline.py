@@ -16,6 +16,7 @@ from i2i.data.domain import Domain, classes_of_mask, held_by, merged
 from i2i.data.reading import Reader
 from i2i.data.reading.channels import Info, check_channels, to_channels
 from i2i.data.transforms import Preprocess, resized
+from i2i.errors import UserError
 
 if TYPE_CHECKING:
     from i2i.data.augment.cpu import UserPipeline
@@ -66,7 +67,7 @@ class Pipeline:
         def make() -> np.ndarray:
             return self._resized(self.reader.pixels(path, channels, self.preprocess.at_least, fill))
 
-        return self._cached(path, f"{channels} {fill:g}" if fill else str(channels), make)
+        return self._cached(path, f"{channels} {fill!r}", make)
 
     def label_map(self, path: str, is_mask: bool = False) -> np.ndarray:
         """Return the class indices (H, W) of a file, resized; of a mask 255 is class 1."""
@@ -77,14 +78,14 @@ class Pipeline:
 
         return self._cached(path, "mask" if is_mask else "labels", make)
 
-    def halves(self, path: str, channels: tuple[int, int]) -> list[np.ndarray]:
-        """The left and the right half of a file, each resized, with so many channels."""
+    def halves(self, path: str, channels: tuple[int, int], fills: tuple[float, float]) -> list[np.ndarray]:
+        """The left and the right half of a file, resized, with so many channels and `fills` as in `picture`."""
 
         def make() -> np.ndarray:
-            halves = self.reader.halves(path, channels, self.preprocess.at_least)
+            halves = self.reader.halves(path, channels, self.preprocess.at_least, fills)
             return np.concatenate([self._resized(half) for half in halves], axis=2)
 
-        both = self._cached(path, f"halves {channels}", make)
+        both = self._cached(path, f"halves {channels} {fills}", make)
         return np.split(both, [channels[0]], axis=2)
 
     def prepared(self, pixels: np.ndarray, channels: int, path: str) -> np.ndarray:
@@ -92,7 +93,7 @@ class Pipeline:
         try:
             height, width, stored = pixels.shape
             check_channels(Info(width, height, stored, pixels.dtype.name, "", ""), channels)
-        except ValueError as error:
+        except UserError as error:
             raise ImageError(f"{path} {error}") from None
         return self._resized(to_channels(pixels, channels, self.reader.alpha))
 
@@ -127,7 +128,7 @@ class Pipeline:
         labels = [domain.is_labels for domain in domains]
         try:
             return self.user(cuts, labels, int(self.random(key, Purpose[f"USER_{domain}"]).integers(2**31)))
-        except ValueError as error:
+        except UserError as error:
             raise OptionError(f"{path}: {error}") from None
 
     def changes(self, key: Key, domain: str, geometry: str) -> np.ndarray | None:
@@ -149,7 +150,7 @@ class Pipeline:
         for image, domain in zip(images, domains, strict=True):
             try:
                 actual = held_by(image, domain, path)
-            except ValueError as error:
+            except UserError as error:
                 raise ImageError(str(error)) from None
             if changes is not None and not self.on_device:
                 from i2i.data.augment.cpu import augment

@@ -22,15 +22,13 @@ Size = tuple[int, int]  # width and height
 def seen_by(dataset: ImageDataset) -> dict[str, Any]:
     """Return the layout of a data set and the sizes of its images, as plain values for a checkpoint.
 
-    They are read off the headers of a few files; `a` and `b` are of one image, of pairs side by side of one half.
+    They are read off the headers of a few files. Sizes are those of whole images; of pairs side by side, of one half.
     """
     halved = _is_side_by_side(dataset)
     sizes = {"a": _sizes(dataset, dataset.files, halved)}
     sizes["b"] = sizes["a"] if halved or not dataset.outputs else _sizes(dataset, dataset.outputs, False)
     return {
-        "layout": dataset.config.dataset_mode,
         "side_by_side": halved,
-        "preprocess": dataset.config.preprocess,
         **{side: _ranges(found) for side, found in sizes.items() if found},
     }
 
@@ -61,7 +59,7 @@ def wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a"
     if halved and _are(sizes, low, high) and not _any(sizes, 2 * low, 2 * high):
         return Finding(
             f"{what}, the shape of one image of training ({shape}), not of two side by side, and would be cut in half: "
-            f"translate single images by --input {dataset.root}; --dataset_mode aligned insists on pairs",
+            f"translate single images by --input {dataset.root}; if the files are pairs, give --dataset_mode aligned",
             refused=True,
         )
     if halved and not _any(sizes, 2 * low / FAR, 2 * high * FAR):
@@ -80,7 +78,8 @@ def _of_pairs(what: str, shape: str, dataset: ImageDataset, trained_on_pairs: bo
     if trained_on_pairs:
         return Finding(
             f"{what}, the shape of two images of training ({shape}) side by side, and would be translated whole: for "
-            f"pairs give --dataroot ROOT with the files in ROOT/{phase}; --dataset_mode single insists on whole images",
+            f"pairs give --dataroot ROOT with the files in ROOT/{phase}; if the files are single images, give "
+            "--dataset_mode single",
             refused=True,
         )
     return Finding(

@@ -143,9 +143,9 @@ class Sent:
     sample: Sample | ImageError
 
     def __reduce__(self) -> tuple[Any, ...]:
-        arrays = {name: value.numpy() for name, value in vars(self.sample).items() if isinstance(value, Tensor)}
         if isinstance(self.sample, ImageError):
             return Sent, (self.sample,)
+        arrays = {name: value.numpy() for name, value in vars(self.sample).items() if isinstance(value, Tensor)}
         return _received_sample, (dataclasses.replace(self.sample, **dict.fromkeys(arrays)), arrays)  # type: ignore[arg-type]
 
 

@@ -81,11 +81,16 @@ def write_pixels(pixels: np.ndarray, path: Path, domain: Domain, encoding: Encod
     if suffix == ".tif":
         content = _tiff(pixels)
     elif domain.is_mask:
-        content = _png(np.where(pixels == 1, VOID, 0).astype(np.uint8), encoding.png_level)
+        content = _png(stored_mask(pixels), encoding.png_level)
     else:
         write = _palette_png if domain.is_labels and pixels.dtype == np.uint8 else _png
         content = write(pixels, encoding.png_level)
     return _replaced(path.with_name(path.name + suffix), content)
+
+
+def stored_mask(classes: np.ndarray) -> np.ndarray:
+    """Return the numbers 0 and 255 that files of masks hold for the classes 0 and 1."""
+    return np.where(classes == 1, VOID, 0).astype(np.uint8)
 
 
 def write_geotiff(pixels: np.ndarray, path: Path, tags: Sequence[Any]) -> Path:

@@ -16,7 +16,7 @@ from i2i.metrics import METRICS, Metric
 from i2i.metrics.judging import Score
 
 SCHEMA = 2
-SSIM_OF_SCHEMA_1 = "SSIM and its baselines also count windows across the border, as this version of i2i does not"
+SSIM_OF_SCHEMA_1 = "these SSIM values include windows that cross the border; this version of i2i leaves those out"
 
 
 @dataclasses.dataclass(frozen=True)

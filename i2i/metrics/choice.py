@@ -80,6 +80,6 @@ def _without_network(names: Sequence[str], judges: JudgesConfig) -> dict[str, st
 def _fits(name: str, size: tuple[int, int], judges: JudgesConfig) -> bool:
     try:
         check_paired([name], *size, judges.lpips_net)
-    except ValueError:
+    except UserError:
         return False
     return True

@@ -149,7 +149,7 @@ def _compared(own: Scores, baselines: dict[str, Scorer]) -> list[Figure]:
     for name, scorer in baselines.items():
         try:
             scores[name] = scorer()
-        except ValueError as error:
+        except UserError as error:
             left_out[name] = str(error)
     return [_figure(metric, score, scores, left_out) for metric, score in own.items()]
 

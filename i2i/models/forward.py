@@ -9,11 +9,10 @@ from i2i.random_state import replayed, torch_states
 
 
 class Forward:
-    """The output of `network` for `inputs`, whose graph is alive in one phase only if `twice` is set.
+    """Compute `network(*inputs)` for two phases: without a graph for the first, with one for the second.
 
-    A step over several batches has all of them between two phases at the same time. With `twice` the first pass is
-    made without a graph, and repeated with one where that is asked for: with the same random draws and the same
-    buffers, which move once. Without, there is a single pass, whose graph stays.
+    With `twice` the pass is made again for the second phase, with the same random draws and the same buffers, which
+    move once: so no graph is kept between the phases, where a step over several batches has one for each of them.
     """
 
     def __init__(self, network: nn.Module, *inputs: Tensor | None, twice: bool) -> None:

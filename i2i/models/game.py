@@ -146,11 +146,10 @@ class Game(nn.Module):
         config = self.config
         self._check_sizes(real, fake)
         fake, real = self.seen(fake.detach(), step), self.seen(real, step)
-        judged = {
-            name: self._judged(judge, {"real": real, "fake": fake}[name])
-            for name in (("real", "fake") if self.real_first else ("fake", "real"))
-        }
-        on_real, on_fake = judged["real"], judged["fake"]
+        if self.real_first:
+            on_real, on_fake = self._judged(judge, real), self._judged(judge, fake)
+        else:
+            on_fake, on_real = self._judged(judge, fake), self._judged(judge, real)
         self.augment.observe(on_real.logits - self.objective.boundary)
         terms = self._class_loss(on_real, labels)
         if config.gradient_penalty:

@@ -49,7 +49,7 @@ def image_statistics(module: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
 
 
 class _ByImage(TorchFunctionMode):
-    """What dropout and batch norm do in this thread, within this context, whatever the mode of their layers."""
+    """Replace dropout and batch norm, in this thread and context, by versions that treat each image by itself."""
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         super().__init__()

@@ -8,6 +8,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from i2i.errors import Terminated
+
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ class Interruption:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
         self.requested, self.number = True, number
         log.warning("stopping after this step; once more stops at once")
 

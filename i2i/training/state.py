@@ -56,6 +56,9 @@ def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
     validation = saved.get("validation")
     if validation is not None and "data" not in saved:  # an older version's, whose distances were of images in [0, 1]
         validation = _doubled_distances(validation)
+        if trainer.plateau is not None and trainer.plateau.watched in ("l1", "cycle"):
+            for scheduler in trainer.plateau.schedulers.values():
+                scheduler.best *= 2
     trainer.monitor.load_state_dict(saved.get("monitor", {}), validation)
     trainer.history.load_state_dict(saved["history"])
     trainer.step = saved["step"]

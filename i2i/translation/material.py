@@ -49,7 +49,7 @@ def of_translation(dataset: ImageDataset, data: DataConfig, trained_on: Mapping[
             if found.root.resolve() == dataset.root.resolve():
                 raise UserError(f"{dataset.root} holds the inputs alone")
             targets = Samples(found, "a", _usable(found, "a"))
-        except ValueError as error:
+        except UserError as error:
             missing = str(error)
     return Material(dataset, targets, _training(trained_on, inputs, data.dataroot), missing)
 
@@ -67,7 +67,7 @@ def of_generation(
     training = _training(trained_on, data, data.dataroot, wanted)
     try:
         found = build_dataset(data)
-    except ValueError as error:
+    except UserError as error:
         return Material(None, None, training, str(error))
     return Material(None, Samples(found, "b", _of_classes(found, _usable(found, "b"), wanted)), training)
 

@@ -28,6 +28,7 @@ def origin_of(translator: Translator, dataset: ImageDataset | None = None, trunc
     options: dict[str, Any] = {
         "target": translator.target,
         "eval": translator.running_statistics,
+        "ema": translator.averaged,
         "precision": translator.inference.config.precision,
     }
     source: dict[str, Any] = {}

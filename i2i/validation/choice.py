@@ -78,7 +78,7 @@ def _takes_labels(data: ImageDataset) -> bool:
 def _fits(name: str, judges: JudgesConfig, data: ImageDataset) -> bool:
     try:
         _check_size(name, judges, data)
-    except ValueError:
+    except UserError:
         return False
     return True
 

@@ -38,7 +38,7 @@ def validation_data(
         held_out = _phase(dataset, PHASE)
         if isinstance(held_out, ClassDataset) and held_out.images is not None:
             raise UserError("the files of MNIST have images to train and to test with")
-    except ValueError as error:
+    except UserError as error:
         log.info("no part val to validate on, and so no best checkpoint; --val_fraction 0.1 holds a tenth out")
         log.debug("%s", error)
         return dataset, None

@@ -77,7 +77,10 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what takes the place of `path` once it is whole; nothing stays of it if that fails."""
+    """Yield a path to write to, which is renamed to `path` on success; a pipe or a device is written to itself."""
+    if path.exists() and not path.is_file():
+        yield path
+        return
     temporary = temporary_beside(path)
     try:
         yield temporary

@@ -71,11 +71,15 @@ class Reader:
             return file.hidden() if isinstance(file, tiff.TiffFile) else None
 
     def halves(
-        self, path: str, channels: tuple[int, int], at_least: tuple[int, int] | None = None
+        self,
+        path: str,
+        channels: tuple[int, int],
+        at_least: tuple[int, int] | None = None,
+        fills: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[np.ndarray, np.ndarray]:
         """The left and the right half of an image, as `pixels` gives them; `at_least` is the size for each."""
         with _named(path):
-            file = self._open(path, max(channels))
+            file = self._open(path, max(channels), fills[0])
             width = self._checked(file.info).width
             if width % 2:
                 raise UnfitError(
@@ -89,6 +93,9 @@ class Reader:
             for count in channels:
                 check_channels(stored._replace(channels=held, alpha=alpha), count)
             left, right = np.split(both, 2, axis=1)
+            if fills[0] != fills[1] and file.info.nodata is not None:
+                again = self._pixels(self._open(path, max(channels), fills[1]), max(channels), None)
+                right = np.split(again, 2, axis=1)[1]
             return to_channels(left, channels[0], self.alpha), to_channels(right, channels[1], self.alpha)
 
     def _open(self, path: str, channels: int | None = None, fill: float = 0.0) -> ImageFile:

@@ -59,6 +59,8 @@ def check_channels(info: Info, channels: int) -> None:
     are_colours = info.format not in BANDS or info.mode in COLOURS
     fitting = FITTING | (OPAQUE if are_colours and info.kind != "float32" else set())
     fitting |= FITTING_OF_ALPHA if info.alpha else set()
+    if info.kind == "float32":  # whose white, and so whose full opacity, is not known here
+        fitting -= {(2, 4)}
     stored = info.channels
     if stored != channels and (stored, channels) not in fitting:
         raise UnfitError(f"has {stored} channels, {channels} are wanted; --in_channels/--out_channels {stored}")
@@ -75,6 +77,8 @@ def to_channels(array: np.ndarray, channels: int, alpha: str = "drop") -> np.nda
     if channels == 4:
         return _with_alpha(array)
     if array.shape[2] in (2, 4):
+        if alpha != "drop" and array.dtype == np.float32:
+            raise UnfitError(f"holds floats with alpha, which cannot lie on {alpha}: --alpha drop leaves it out")
         array = array[:, :, :-1] if alpha == "drop" else _composited(array, alpha)
     if array.shape[2] == channels:
         return array

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import TiffImagePlugin
 
+from i2i.data.domain import VOID
 from i2i.data.reading.channels import Info, UnfitError, kind_of, known_kind, upright
 from i2i.errors import UserError
 
@@ -46,7 +47,8 @@ def exact_in_pillow(
         tags = image.tag_v2
         exact = (
             image.mode in PILLOW_MODES
-            and NODATA not in tags
+            # Where colours are no plain numbers tifffile has none for them, and nodata is left as it is.
+            and (NODATA not in tags or image.mode in ("1", "P", "CMYK", "YCbCr"))
             and set(tags.get(BITS, (1,))) <= set(bits)
             and set(tags.get(FORMAT, (UNSIGNED,))) == {UNSIGNED}
             and tags.get(SAMPLES, 1) == len(image.getbands())
@@ -135,10 +137,12 @@ class TiffFile:
         return np.logical_or.reduce(self._is_nodata(self._stored(self.page)), axis=2)
 
     def _is_nodata(self, array: np.ndarray) -> np.ndarray:
-        if self.nodata is None:
+        if self.nodata is None or array.dtype.kind == "b":
             return np.zeros(array.shape, bool)
         # A value such as -3.4028234663852886e+38 is meant in the precision of the file.
         value = np.asarray(self.nodata).astype(array.dtype) if array.dtype.kind == "f" else self.nodata
+        if self.page.photometric == MINISWHITE and array.dtype.kind == "u":
+            value = 2**self.page.bitspersample - 1 - self.nodata  # as the pixels are turned over
         return np.isnan(array) if math.isnan(self.nodata) else np.equal(array, value)
 
     def _filled(self, page: Any) -> np.ndarray:
@@ -158,8 +162,11 @@ class TiffFile:
         return np.concatenate([known_kind(self._filled(page)) for page in self.pages[:pages]], axis=2)
 
     def labels(self) -> np.ndarray:
-        """The first page as stored, with 0 as black: (H, W, C)."""
-        return self._stored(self.page)
+        """The first page as stored, with 0 as black: (H, W, C); nodata that is no class number is 255, no class."""
+        stored = self._stored(self.page)
+        if self.nodata is None or 0 <= self.nodata <= VOID:
+            return stored
+        return np.where(self._is_nodata(stored), VOID, stored)
 
     def _stored(self, page: Any) -> np.ndarray:
         self._check(page)
