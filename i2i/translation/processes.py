@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import torch
 
@@ -18,7 +20,8 @@ from i2i.data.quiet import silence_libraries
 from i2i.streams import is_broken
 from i2i.translation.rows import Row
 
-PATIENCE = 30  # seconds for a helper to start, and to finish the images that it has begun
+PATIENCE = 10  # seconds for a helper to finish the images that it has begun
+FAREWELL = 30  # seconds for it to end when it is told to: its loader workers may still be starting
 
 
 @contextmanager
@@ -61,6 +64,9 @@ def _started(file: Path, processes: int) -> Iterator[list[Connection]]:
             pipe.close()
         for process in started:
             process.join(PATIENCE)
+            process.terminate()
+        for process in started:
+            process.join(FAREWELL)
             process.kill()
 
 
@@ -83,6 +89,7 @@ def device_of(process: int, device: torch.device) -> torch.device:
 
 def _help(file: Path, number: int, threads: int, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as it is already, but on Windows
+    signal.signal(signal.SIGTERM, _leave)
     logging.disable(logging.WARNING)  # the first process says the same
     silence_libraries()
     torch.set_num_threads(threads)
@@ -98,6 +105,10 @@ def _help(file: Path, number: int, threads: int, sender: Connection) -> None:
         except Exception as error:
             error.add_note(traceback.format_exc())
             sender.send(error)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)  # so that loader workers and semaphores are let go of
 
 
 def _rows(file: Path, number: int) -> Generator[Row]:
