@@ -1,16 +1,15 @@
 """Translate images with a trained run: `python test.py --name RUN --dataroot FOLDER`; --help lists the options."""
 
-from i2i.threads import limit_spinning
+from i2i.process import limit_spinning
 
 if __name__ == "__main__":
     limit_spinning()  # before the first import of torch
 
 from i2i.data.inputs import input_dataset
-from i2i.data.quiet import silence_libraries
-from i2i.process import judge_in_full_precision, prepare_process
+from i2i.process import disable_tf32, prepare_process, silence_libraries
 from i2i.results import put_aside, results_folder
-from i2i.translation import generate_images, translate_dataset
-from i2i.translation.origin import origin_of
+from i2i.translate import generate_images, translate_dataset
+from i2i.translate.origin import origin_of
 from options.test_options import TestOptions
 
 
@@ -33,7 +32,7 @@ def test(options: TestOptions) -> None:
         print(f"{count} images translated")
     print(f"pictures: {folder / 'images'}\npage: {folder / config.page}")
     if assessment is not None:
-        judge_in_full_precision()
+        disable_tf32()
         print(assessment(folder))
 
 

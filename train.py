@@ -1,17 +1,16 @@
 """Train a model: `python train.py --model cyclegan --dataroot FOLDER --name RUN`; --help lists the options."""
 
-from i2i.threads import limit_spinning
+from i2i.process import limit_spinning
 
 if __name__ == "__main__":
     limit_spinning()  # before the first import of torch
 
 from i2i.data import BatchStream, sample_batch
-from i2i.data.quiet import silence_libraries
 from i2i.data.seen import seen_by
-from i2i.process import prepare_process
+from i2i.process import prepare_process, silence_libraries
 from i2i.streams import outlast_readers
 from i2i.training import Trainer
-from i2i.visuals.options import build_boards
+from i2i.watch.boards.options import build_boards
 from options.train_options import TrainOptions
 
 

@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from i2i.data import BatchStream, DataConfig, build_dataset
 from i2i.data.folder import list_images
-from i2i.data.memory import keep_freed_memory
 from i2i.data.order import EndlessOrder
+from i2i.process import keep_freed_memory
 
 LOAD, CROP, BATCH = 286, 256, 16
 BACKENDS = (("cpu", "reference"), ("cpu", "light"), ("gpu", "light"), ("cpu", "strong"), ("gpu", "strong"))

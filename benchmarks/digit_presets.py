@@ -109,7 +109,7 @@ def trained(folder: Path) -> dict[str, Any]:
     """Parameters, steps and the minutes at the end of every epoch, from the files of a run."""
     from i2i.run import epoch_checkpoints
     from i2i.training import checkpoint
-    from i2i.translator import load_model
+    from i2i.translate.translator import load_model
 
     state = checkpoint.load(folder / "latest.pt")
     players = load_model(state, ema=False).players

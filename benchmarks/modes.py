@@ -124,8 +124,8 @@ def ring(mnist: Path) -> Case:
 
 def stacked(mnist: Path) -> Case:
     """Digits in three channels. Raises ValueError if there are none in `mnist`."""
-    from i2i.evaluation import classify, load_or_train_classifier, read_real
-    from i2i.visuals.images import to_uint8
+    from i2i.data.images.sheets import to_uint8
+    from i2i.tools.digits import classify, load_or_train_classifier, read_real
 
     real = read_real(mnist, 28, 1)
     classifier = load_or_train_classifier(real, device="cpu").network

@@ -28,7 +28,7 @@ from turns import Taken, say
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE = "import torch"
-IMPORTS = (BARE, "import i2i", "import i2i.translator", "import i2i.training")
+IMPORTS = (BARE, "import i2i", "import i2i.translate.translator", "import i2i.training")
 TITLES = ("start", "s", "beyond torch's import")
 SHOWN = 30  # modules
 

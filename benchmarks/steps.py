@@ -21,9 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from i2i.acceleration import AccelerationConfig, Work, choose
 from i2i.data import Batch, DataSpec
-from i2i.data.memory import keep_freed_memory
 from i2i.models import MODELS, build_model
-from i2i.process import prepare_process
+from i2i.process import keep_freed_memory, prepare_process
 from i2i.run import resolve_device, seed_everything
 from i2i.training import TrainConfig, Trainer
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from i2i.config import expanded_path
 from i2i.data import DATASETS, DataConfig, ImageDataset, build_dataset
-from i2i.data.classes import ClassDataset
 from i2i.data.files import read_bytes, suffix
+from i2i.data.layouts.classes import ClassDataset
 from i2i.data.shards import CLASSES, class_names
 from i2i.errors import UserError, file_errors
 from i2i.progress import shown

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 from i2i.atomic import fitting
 from i2i.errors import UserError, file_errors
-from i2i.visuals.records import read_records, replace_text, strict_json
+from i2i.records import read_records, replace_text, strict_json
 
 RECORD = re.compile(r"results(?:_(\d+)of(\d+))?\.jsonl")
 PLACES = ("dataroot", "dataroot_A", "dataroot_B")

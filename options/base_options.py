@@ -16,9 +16,9 @@ from i2i.acceleration.choices import keeps_memory
 from i2i.config import OptionParser, as_dict, expanded_path, from_values, tokens_from
 from i2i.data import DataConfig
 from i2i.data.loader import worker_failure
-from i2i.data.memory import keep_freed_memory
 from i2i.errors import UserError, end, ending, file_errors
 from i2i.models import MODELS
+from i2i.process import keep_freed_memory
 from i2i.run import RunConfig, checkpoint_path
 from i2i.training import checkpoint
 from i2i.training.memory import is_out_of_memory

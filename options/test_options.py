@@ -18,10 +18,10 @@ from i2i.metrics.config import CardConfig, JudgesConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import RunConfig, saved_epochs
-from i2i.translation import REFERENCE_LABELS, Labels, TestConfig, suitable_batch_size, suitable_readers
-from i2i.translation.material import of_generation, of_translation
-from i2i.translation.metrics import Assessment, about_weights
-from i2i.translator import Translator, load_model
+from i2i.translate import REFERENCE_LABELS, Labels, TestConfig, suitable_batch_size, suitable_readers
+from i2i.translate.material import of_generation, of_translation
+from i2i.translate.metrics import Assessment, about_weights
+from i2i.translate.translator import Translator, load_model
 from options.base_options import BaseOptions
 from options.retired import IGNORED
 

@@ -21,12 +21,12 @@ from i2i.data import DataSpec, ImageDataset
 from i2i.errors import UserError, file_errors
 from i2i.metrics.config import JudgesConfig
 from i2i.models import MODELS, GanModel, build_model
+from i2i.records import replace_text
 from i2i.run import RunConfig, checkpoint_path, resolve_device, saved_epochs, seed_everything
 from i2i.training import Diverged, TrainConfig, Trainer, checkpoint
 from i2i.training.memory import announce_memory
-from i2i.validation import ValidationConfig, Validator, build_validator, validation_data
-from i2i.visuals.options import VisualsConfig
-from i2i.visuals.records import replace_text
+from i2i.watch.boards.options import VisualsConfig
+from i2i.watch.validation import ValidationConfig, Validator, build_validator, validation_data
 from options.base_options import BaseOptions
 from options.run_record import run_record
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import i2i.evaluation
-from i2i.evaluation import Labelled, Real
+import i2i.tools.digits
+from i2i.tools.digits import Labelled, Real
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -34,9 +34,9 @@ def stacked(monkeypatch: pytest.MonkeyPatch) -> modes.Case:
     class Trained:
         network = None
 
-    monkeypatch.setattr(i2i.evaluation, "read_real", lambda *_: Real(digits, digits, tuple("0123456789")))
-    monkeypatch.setattr(i2i.evaluation, "load_or_train_classifier", lambda *_, **__: Trained())
-    monkeypatch.setattr(i2i.evaluation, "classify", classify)
+    monkeypatch.setattr(i2i.tools.digits, "read_real", lambda *_: Real(digits, digits, tuple("0123456789")))
+    monkeypatch.setattr(i2i.tools.digits, "load_or_train_classifier", lambda *_, **__: Trained())
+    monkeypatch.setattr(i2i.tools.digits, "classify", classify)
     return modes.stacked(Path("nowhere"))
 
 

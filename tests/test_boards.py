@@ -21,13 +21,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i.visuals import Board, Boards, Example, Finding, Progress, TensorBoard, VisdomBoard, WandbBoard
-from i2i.visuals import background as background_module
-from i2i.visuals import visdom as visdom_module
-from i2i.visuals.background import Background
-from i2i.visuals.captions import caption, example_sheet, grouped, sentence
-from i2i.visuals.images import sample_sheet
-from i2i.visuals.options import BOARDS, VisualsConfig, build_boards
+from i2i.data.images.sheets import sample_sheet
+from i2i.watch.boards import Board, Boards, Example, Finding, Progress, TensorBoard, VisdomBoard, WandbBoard
+from i2i.watch.boards import background as background_module
+from i2i.watch.boards import visdom as visdom_module
+from i2i.watch.boards.background import Background
+from i2i.watch.boards.captions import caption, example_sheet, grouped, sentence
+from i2i.watch.boards.options import BOARDS, VisualsConfig, build_boards
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")  # visdom's own
 

@@ -25,7 +25,7 @@ from i2i.metrics.figures import make_card
 from i2i.metrics.image_sets import Files, Fitted, Rows, find_images, holds, partners, survey
 from i2i.metrics.judging import Judge, Maps, Score
 from i2i.metrics.page import save_page, scale
-from i2i.translation.metrics import about_weights, chosen_by
+from i2i.translate.metrics import about_weights, chosen_by
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
 SIDE = 12

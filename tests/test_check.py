@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from i2i.check import Report, check
-from i2i.check.__main__ import main
-from i2i.check.duplicates import MOST_BITS, _near
-from i2i.check.measure import shift_between, view
-from i2i.check.pairs import mispaired
-from i2i.check.scan import Job, scan
-from i2i.check.sources import Row, Slot, Wanted
 from i2i.data import DataConfig
-from i2i.data.reading import Info, Reader
+from i2i.data.images import Info, Reader
+from i2i.tools.check import Report, check
+from i2i.tools.check.__main__ import main
+from i2i.tools.check.duplicates import MOST_BITS, _near
+from i2i.tools.check.measure import shift_between, view
+from i2i.tools.check.pairs import mispaired
+from i2i.tools.check.scan import Job, scan
+from i2i.tools.check.sources import Row, Slot, Wanted
 from options.train_options import TrainOptions
 from tests.pictures import REAL, needs_data, save
 
@@ -505,7 +505,7 @@ def test_parallel_is_serial(tmp_path: Path) -> None:
 
 SPAWNED = """
 import multiprocessing
-from i2i.check import check
+from i2i.tools.check import check
 from i2i.data import DataConfig
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from i2i.data import BatchStream, ImageError, Key, Sample, sample_batch
-from i2i.data.single import SingleDataset
+from i2i.data.layouts.single import SingleDataset
 from i2i.errors import UserError
 from tests.pictures import dataset, noise, numbered, numbers, save
 

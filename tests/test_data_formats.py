@@ -17,7 +17,7 @@ from PIL import Image
 
 from i2i.data import ImageError
 from i2i.data.files import read_bytes, signature, suffix
-from i2i.data.reading import Info, Reader, fast, pil_pixels, readable_extensions
+from i2i.data.images import Info, Reader, fast, pil_pixels, readable_extensions
 from tests.pictures import REAL, coordinates, needs_data, noise, save
 
 tifffile = pytest.importorskip("tifffile")
@@ -663,7 +663,7 @@ def test_heavy_libraries_wait_until_they_are_needed(tmp_path: Path) -> None:
     import subprocess
 
     script = (
-        "import sys; from i2i.data.reading import Reader; Reader().pixels(sys.argv[1], 3); "
+        "import sys; from i2i.data.images import Reader; Reader().pixels(sys.argv[1], 3); "
         "print(*[name for name in ('cv2', 'tifffile', 'imagecodecs', 'torchvision') if name in sys.modules])"
     )
     path = save(tmp_path / "x.bmp", noise(3, 3))

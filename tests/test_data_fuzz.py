@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from i2i.data import ImageError
-from i2i.data.reading import Reader
+from i2i.data.images import Reader
 from tests.pictures import coordinates, noise
 
 tifffile = pytest.importorskip("tifffile")
@@ -202,7 +202,7 @@ def test_a_small_image_that_swells_when_unpacked_stops_at_its_size(tmp_path: Pat
 SCRIPT = """
 import sys
 from i2i.data.batch import ImageError
-from i2i.data.reading import Reader
+from i2i.data.images import Reader
 for path in sys.argv[1:]:
     try:
         Reader().pixels(path, 3)

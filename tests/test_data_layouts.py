@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from i2i.data import DataConfig, ImageDataset, Key, Sample, build_dataset
-from i2i.data.reading import Reader
+from i2i.data.images import Reader
 from tests.pictures import REAL, coordinates, dataset, needs_data, noise, numbered, numbers, save
 
 

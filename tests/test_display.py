@@ -9,8 +9,8 @@ from torch import Tensor
 
 from i2i.data.batch import normalise
 from i2i.data.derive import derivation
-from i2i.data.display import displayed
 from i2i.data.domain import Domain
+from i2i.data.images.display import displayed
 from tests.pictures import coordinates
 
 LIGHTNESS, CHROMA = Domain(1, "lightness", -1, 1), Domain(2, "chroma", -1, 1)

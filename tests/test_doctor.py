@@ -20,10 +20,6 @@ from torchvision.transforms.functional import gaussian_blur
 
 from i2i.acceleration import AccelerationConfig
 from i2i.data import DataConfig
-from i2i.doctor import Doctor, not_finite
-from i2i.doctor.checkerboard import pattern
-from i2i.doctor.contest import contest_signs
-from i2i.doctor.memorised import memory_signs
 from i2i.models import MODELS
 from i2i.models.augment import AUGMENTATIONS
 from i2i.models.game import AdversarialConfig, Game, GameState
@@ -31,9 +27,13 @@ from i2i.models.watch import DECAY, WATCH_EVERY
 from i2i.networks import MINIBATCH
 from i2i.run import RunConfig
 from i2i.training import TrainConfig
-from i2i.translation import config as translation
-from i2i.validation import ValidationConfig
-from i2i.visuals.board import Finding, Progress
+from i2i.translate import config as translation
+from i2i.watch.boards.board import Finding, Progress
+from i2i.watch.doctor import Doctor, not_finite
+from i2i.watch.doctor.checkerboard import pattern
+from i2i.watch.doctor.contest import contest_signs
+from i2i.watch.doctor.memorised import memory_signs
+from i2i.watch.validation import ValidationConfig
 from tests import tiny
 from tests.pictures import REAL, needs_data
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from i2i.data import Batch, DataConfig, DataSpec, build_dataset
 from i2i.data.batch import normalise
-from i2i.doctor import Doctor, doctor
 from i2i.metrics.config import JudgesConfig
 from i2i.models import CGAN, GanModel, build_model
 from i2i.training import Diverged, Trainer
-from i2i.validation import ValidationConfig, Validator
-from i2i.visuals import Board, Boards, Finding, Progress
+from i2i.watch.boards import Board, Boards, Finding, Progress
+from i2i.watch.doctor import Doctor, doctor
+from i2i.watch.validation import ValidationConfig, Validator
 from tests import tiny
 from tests.pictures import save
 from tests.test_doctor import checks, photos

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import test as test_script
 import train as train_script
-from i2i import evaluate
 from i2i.metrics.card import Card
+from i2i.tools import evaluate
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests import tiny
@@ -65,7 +65,7 @@ def translate(runs: Path, results: Path, model: str, data: str, *words: str) -> 
 
 
 def judge(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["i2i.evaluate", *map(str, words)])
+    monkeypatch.setattr(sys, "argv", ["i2i.tools.evaluate", *map(str, words)])
     return evaluate.main()
 
 

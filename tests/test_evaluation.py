@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i import evaluation
 from i2i.data import DataSpec
 from i2i.data.batch import normalise
-from i2i.evaluation import Labelled, Real, Reference, candidate, classifier, classifier_file, digits
-from i2i.evaluation.distances import diversity, nearest
-from i2i.evaluation.judging import closest_pairs
 from i2i.models import build_model
+from i2i.tools import digits as evaluation
+from i2i.tools.digits import Labelled, Real, Reference, candidate, classifier, classifier_file
+from i2i.tools.digits import __main__ as digits
+from i2i.tools.digits.distances import diversity, nearest
+from i2i.tools.digits.judging import closest_pairs
 from i2i.training import checkpoint
 from tests import tiny
 from tests.pictures import REAL, needs_data
@@ -420,7 +421,7 @@ def test_too_few_images_to_test_with(tmp_path: Path) -> None:
 
 @needs_data
 def test_the_classifier_learns_digits() -> None:
-    from i2i.data.classes import read_idx
+    from i2i.data.layouts.classes import read_idx
 
     folder = REAL / "mnist"
     parts = []

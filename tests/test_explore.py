@@ -14,16 +14,16 @@ import torch
 from PIL import Image
 
 from i2i.data import DataConfig, build_dataset
-from i2i.explore.__main__ import main
-from i2i.explore.animation import write_gif, write_mp4
-from i2i.explore.attributes import height, ink, slant, width
-from i2i.explore.directions import Directions, read_table, traversal
-from i2i.explore.fitting import deviations, fit, sefa
-from i2i.explore.interpolation import between, linear, spherical
-from i2i.explore.sampler import Sampler, Seed
 from i2i.models.cgan import CGAN
+from i2i.tools.explore.__main__ import main
+from i2i.tools.explore.animation import write_gif, write_mp4
+from i2i.tools.explore.attributes import height, ink, slant, width
+from i2i.tools.explore.directions import Directions, read_table, traversal
+from i2i.tools.explore.fitting import deviations, fit, sefa
+from i2i.tools.explore.interpolation import between, linear, spherical
+from i2i.tools.explore.sampler import Sampler, Seed
 from i2i.training import checkpoint
-from i2i.translator import Translator
+from i2i.translate.translator import Translator
 from tests import tiny
 
 FAMILY = {"dcgan": {}, "stylegan": {"generator": "stylegan"}, "unconditional": {"unconditional": True}}

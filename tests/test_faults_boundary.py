@@ -93,11 +93,11 @@ def test_a_users_mistake_is_one_line(root: Path) -> None:
 
 
 TOOLS = {
-    "check": ("i2i.check.__main__", "check", ["PAIRS", "--workers", "0"]),
-    "evaluate": ("i2i.evaluate", "evaluate", ["PAIRS", "PAIRS"]),
-    "report": ("i2i.report", "find_recorded", ["run"]),
-    "explore": ("i2i.explore.__main__", "from_values", ["interpolate", "run"]),
-    "digits": ("i2i.evaluation.digits", "find_run", ["run", "--dataroot", "PAIRS"]),
+    "check": ("i2i.tools.check.__main__", "check", ["PAIRS", "--workers", "0"]),
+    "evaluate": ("i2i.tools.evaluate", "evaluate", ["PAIRS", "PAIRS"]),
+    "report": ("i2i.tools.report", "find_recorded", ["run"]),
+    "explore": ("i2i.tools.explore.__main__", "from_values", ["interpolate", "run"]),
+    "digits": ("i2i.tools.digits.__main__", "find_run", ["run", "--dataroot", "PAIRS"]),
 }
 
 

@@ -15,17 +15,17 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.check import check
 from i2i.data import BatchStream, DataConfig, DataSpec, ImageError, Key, Sample, build_dataset
-from i2i.data.classes import ClassDataset
 from i2i.data.domain import Domain, held_by
 from i2i.data.folder import list_images
-from i2i.data.reading import Reader
-from i2i.data.writing import write_image
+from i2i.data.images import Reader
+from i2i.data.images.writing import write_image
+from i2i.data.layouts.classes import ClassDataset
 from i2i.models import build_model
 from i2i.models.pix2pix import Pix2Pix
-from i2i.translation import TestConfig, translate_dataset
-from i2i.translator import Translator
+from i2i.tools.check import check
+from i2i.translate import TestConfig, translate_dataset
+from i2i.translate.translator import Translator
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,7 +18,7 @@ from i2i.metrics.card import Card
 from i2i.metrics.lpips import load_lpips
 from i2i.metrics.paired import paired_values
 from i2i.training import Trainer
-from i2i.validation import Selection
+from i2i.watch.validation import Selection
 from tests import tiny
 
 

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from i2i.acceleration import eagerly
 from i2i.data import Batch
-from i2i.evaluation import train_classifier
-from i2i.evaluation.labelled import Labelled
-from i2i.explore.sampler import Sampler, Seed
 from i2i.metrics.extractor import load_extractor
 from i2i.metrics.lpips import load_lpips
 from i2i.metrics.paired import paired_values
 from i2i.models.pix2pix import Pix2Pix
-from i2i.translator import Translator
+from i2i.tools.digits import train_classifier
+from i2i.tools.digits.labelled import Labelled
+from i2i.tools.explore.sampler import Sampler, Seed
+from i2i.translate.translator import Translator
 from tests import tiny
 from tests.test_imports import ROOT
 
@@ -219,10 +219,10 @@ import tifffile, torchmetrics, torchvision
 from torchvision.models import alexnet
 from i2i.acceleration import AccelerationConfig
 from i2i.data import Batch
-from i2i.explore.sampler import Sampler, Seed
+from i2i.tools.explore.sampler import Sampler, Seed
 from i2i.metrics.config import JudgesConfig
 from i2i.metrics.judging import Judge
-from i2i.translator import Translator
+from i2i.translate.translator import Translator
 from tests import tiny
 
 folder = Path(tempfile.mkdtemp())

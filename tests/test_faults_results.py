@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from i2i import evaluate
 from i2i.metrics.image_sets import find_images
-from i2i.reference_weights import Architecture, build, save_reference
+from i2i.networks.reference_weights import Architecture, build, save_reference
+from i2i.tools import evaluate
 from tests import tiny
 from tests.test_translation import NETS, files, noise, pixels, train, translate
 
@@ -59,7 +59,7 @@ def card_of(monkeypatch: pytest.MonkeyPatch, folder: Path, card: Path, *words: s
     for name, path in find_images(folder, "generated").items():
         shutil.copy(path, real / f"{name}.png")
     arguments = [str(real), str(folder), "--metrics", "l1", "--paired", "yes", "--json", str(card), *words]
-    monkeypatch.setattr(sys, "argv", ["i2i.evaluate", *arguments])
+    monkeypatch.setattr(sys, "argv", ["i2i.tools.evaluate", *arguments])
     assert evaluate.main() == 0
     return json.loads(card.read_text())
 

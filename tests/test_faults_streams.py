@@ -15,7 +15,7 @@ import pytest
 
 from i2i import progress
 from i2i.progress import Meter
-from i2i.translation import TestConfig
+from i2i.translate import TestConfig
 from tests.tiny import heed_signals, write_pairs
 
 ROOT = Path(__file__).resolve().parents[1]

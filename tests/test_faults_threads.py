@@ -40,5 +40,5 @@ def test_what_the_user_has_set_stays(program: str) -> None:
 
 
 def test_importing_the_programs_and_the_library_sets_nothing() -> None:
-    code = "import os, train, test, i2i.translator; print(os.environ.get('GOMP_SPINCOUNT'))"
+    code = "import os, train, test, i2i.translate.translator; print(os.environ.get('GOMP_SPINCOUNT'))"
     assert last_word(code) == "None"

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from i2i.data import DataSpec, ImageError
 from i2i.data.domain import Domain
-from i2i.data.writing import write_image
+from i2i.data.images.writing import write_image
 from i2i.errors import UserError
 from i2i.models import build_model
 from i2i.models.pix2pix import Pix2Pix
 from i2i.training import checkpoint
-from i2i.translator import Translator
+from i2i.translate.translator import Translator
 from tests import tiny
 
 SIDE = 16

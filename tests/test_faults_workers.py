@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 from i2i.data import BatchStream, DataConfig, Sample, build_dataset, loader, samples_in_order
-from i2i.data.dataset import ImageDataset
+from i2i.data.layouts.base import ImageDataset
 from i2i.errors import UserError
-from i2i.translation import rows
-from i2i.translation.rows import gathered
+from i2i.translate import rows
+from i2i.translate.rows import gathered
 from tests.tiny import write_pairs
 
 ROOT = Path(__file__).resolve().parents[1]

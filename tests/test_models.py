@@ -14,7 +14,7 @@ from i2i.models import MODELS, build_model
 from i2i.models.cgan import CGAN
 from i2i.models.cyclegan import CycleGAN
 from i2i.models.pix2pix import Pix2Pix
-from i2i.reference_weights import from_reference, to_reference
+from i2i.networks.reference_weights import from_reference, to_reference
 from i2i.training import TrainConfig, Trainer
 from i2i.training.updates import update
 from tests import tiny

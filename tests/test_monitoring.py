@@ -16,8 +16,8 @@ from i2i.models.base import Phase
 from i2i.run import checkpoint_path, saved_epochs
 from i2i.training import Diverged, Trainer, checkpoint
 from i2i.training.recovery import MOST_AT_START, MOST_ROLLBACKS, MOST_SKIPPED
-from i2i.validation import Thumbnails, Validation, ValidationConfig
-from i2i.visuals import Board, Boards, Finding, Progress
+from i2i.watch.boards import Board, Boards, Finding, Progress
+from i2i.watch.validation import Thumbnails, Validation, ValidationConfig
 from tests import tiny
 
 

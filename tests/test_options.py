@@ -14,7 +14,7 @@ from i2i.config import OptionParser, from_values, tokens_from
 from i2i.data import DataConfig, DataSpec
 from i2i.errors import UserError
 from i2i.models import build_model
-from i2i.reference_weights import Architecture, build, save_reference
+from i2i.networks.reference_weights import Architecture, build, save_reference
 from i2i.training import Trainer, checkpoint
 from options.base_options import BaseOptions
 from options.test_options import TestOptions

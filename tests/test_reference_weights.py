@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i.reference_weights import (
+from i2i.networks.reference_weights import (
     Architecture,
     build,
     describe,

@@ -18,18 +18,18 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.report import main
-from i2i.visuals import Example, FileBoard, Finding, Progress
-from i2i.visuals.curves import Curve
-from i2i.visuals.images import to_uint8
-from i2i.visuals.report import board as board_module
-from i2i.visuals.report import build_report, summary
-from i2i.visuals.report.board import ReportBoard
-from i2i.visuals.report.page import _flags
-from i2i.visuals.report.panels import CLOCK_POINTS, POINTS, clock_of, groups_of, points_of
-from i2i.visuals.report.pictures import Pictures
-from i2i.visuals.report.run import Run
-from i2i.visuals.report.samples import FRAMES, beside_each_other, over_time
+from i2i.data.images.sheets import to_uint8
+from i2i.tools.report import main
+from i2i.watch.boards import Example, FileBoard, Finding, Progress
+from i2i.watch.boards.curves import Curve
+from i2i.watch.report import board as board_module
+from i2i.watch.report import build_report, summary
+from i2i.watch.report.board import ReportBoard
+from i2i.watch.report.page import _flags
+from i2i.watch.report.panels import CLOCK_POINTS, POINTS, clock_of, groups_of, points_of
+from i2i.watch.report.pictures import Pictures
+from i2i.watch.report.run import Run
+from i2i.watch.report.samples import FRAMES, beside_each_other, over_time
 
 HOSTILE = "</script><img src=x onerror='window.harmed = 1'><b>.png"
 IMAGES = 12  # between two rows of the log of `record`
@@ -290,14 +290,14 @@ def test_samples_are_thinned_but_for_the_first_and_the_newest(tmp_path: Path, mo
     encoded = Pictures()
     times = [frame["images"] for frame in over_time(Run(tmp_path), encoded).frames]
     assert (len(times), times[0], times[-1]) == (FRAMES, 0, 59)
-    monkeypatch.setattr("i2i.visuals.report.samples.FRAMES_SIZE", 5 * encoded.size(encoded._encoded) // 40)
+    monkeypatch.setattr("i2i.watch.report.samples.FRAMES_SIZE", 5 * encoded.size(encoded._encoded) // 40)
     assert len(over_time(Run(tmp_path), encoded).frames) in (4, 5, 6)
 
 
 def test_what_is_encoded_is_encoded_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = Pictures()
     before = build_report([run], pictures=encoded)
-    monkeypatch.setattr("i2i.visuals.report.pictures._data_uri", lambda picture: pytest.fail("encoded again"))
+    monkeypatch.setattr("i2i.watch.report.pictures._data_uri", lambda picture: pytest.fail("encoded again"))
     assert data_of(build_report([run], pictures=encoded)) == data_of(before)
 
 

@@ -21,7 +21,7 @@ import torch
 from i2i.data import Batch, ImageError
 from i2i.random_state import random_states, restore_random_states
 from i2i.training import TrainConfig, Trainer, checkpoint
-from i2i.visuals import Boards
+from i2i.watch.boards import Boards
 from tests import tiny
 from tests.test_validation import Means
 

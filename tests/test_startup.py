@@ -14,13 +14,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import train
-from i2i import reference_weights
 from i2i.models import GanModel, build_model
-from i2i.networks import GENERATORS, INITIALIZATIONS, UPSAMPLINGS, initialize
+from i2i.networks import GENERATORS, INITIALIZATIONS, UPSAMPLINGS, initialize, reference_weights
 from i2i.random_state import Undrawn
 from i2i.training import checkpoint
 from i2i.training.optimizer import Adam
-from i2i.translator import Translator, load_model
+from i2i.translate.translator import Translator, load_model
 from options.train_options import TrainOptions
 from tests import tiny
 from tests.test_imports import HEAVY, ROOT

@@ -15,7 +15,7 @@ from i2i.training import Diverged, TrainConfig, Trainer
 from i2i.training.ema import MovingAverage
 from i2i.training.history import LossHistory
 from i2i.training.schedules import POLICIES
-from i2i.visuals import Boards, Progress
+from i2i.watch.boards import Boards, Progress
 from tests import tiny
 
 
@@ -329,7 +329,7 @@ def test_each_network_for_classes_learns_with_its_usual_game(name: str, tmp_path
 
 
 def test_metrics_are_json_lines(tmp_path) -> None:
-    from i2i.visuals import FileBoard
+    from i2i.watch.boards import FileBoard
 
     model = tiny.cgan()
     samples = tiny.RandomStream(model)()

@@ -14,8 +14,8 @@ from PIL import Image
 
 import test as test_script
 import train as train_script
-from i2i.translation import chosen_classes
-from i2i.translator import Translator
+from i2i.translate import chosen_classes
+from i2i.translate.translator import Translator
 from options import train_options
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
@@ -445,7 +445,7 @@ def test_a_folder_that_cannot_be_written_is_named(runs: Path, tmp_path: Path, ca
 
 
 def test_old_generators_of_the_reference_translate(runs: Path, tmp_path: Path) -> None:
-    from i2i.reference_weights import Architecture, build, save_reference
+    from i2i.networks.reference_weights import Architecture, build, save_reference
 
     keywords = {"in_channels": 3, "out_channels": 3, "filters": 4, "norm": "instance", "dropout": False}
     torch.manual_seed(0)

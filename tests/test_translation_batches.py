@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from i2i.acceleration import AccelerationConfig, Choices, Work, choose
 from i2i.data import Batch, DataSpec
 from i2i.data.domain import Domain
-from i2i.data.writing import denormalise
+from i2i.data.images.writing import denormalise
 from i2i.models import build_model
 from i2i.models.cyclegan import CycleGAN
 from i2i.models.generation import generate
 from i2i.models.pix2pix import Pix2Pix
 from i2i.networks import build_generator
 from i2i.networks.spectral import spectral_normalize
-from i2i.translation import suitable_batch_size
-from i2i.translator import Translator
+from i2i.translate import suitable_batch_size
+from i2i.translate.translator import Translator
 from tests import tiny
 
 PATHS = ("x/one.png", "two.png", "y/three.jpg")

@@ -14,10 +14,10 @@ from PIL import Image
 
 from i2i.data import DataSpec
 from i2i.data.domain import Domain
-from i2i.data.writing import class_colours
-from i2i.reference_weights import Architecture, build, save_reference
+from i2i.data.images.writing import class_colours
+from i2i.networks.reference_weights import Architecture, build, save_reference
 from i2i.training import checkpoint
-from i2i.translator import Translator
+from i2i.translate.translator import Translator
 from tests.test_translation import MODELS, NETS, files, train, translate
 
 SIDE = 16

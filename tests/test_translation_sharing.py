@@ -19,16 +19,16 @@ import torch
 from PIL import Image
 
 from i2i.data.domain import Domain
+from i2i.data.images.sheets import to_pil
+from i2i.data.images.writing import Encoding, denormalise
 from i2i.data.inputs import input_dataset
-from i2i.data.writing import Encoding, denormalise
 from i2i.errors import UserError
-from i2i.reference_weights import Architecture, build, save_reference
-from i2i.translation import TestConfig, background, images, translate_dataset
-from i2i.translation.background import Job, in_background
-from i2i.translation.pictures import pictures_of, write_pictures
-from i2i.translation.processes import device_of
-from i2i.translation.rows import Row, gathered, in_order
-from i2i.visuals.images import to_pil
+from i2i.networks.reference_weights import Architecture, build, save_reference
+from i2i.translate import TestConfig, background, images, translate_dataset
+from i2i.translate.background import Job, in_background
+from i2i.translate.pictures import pictures_of, write_pictures
+from i2i.translate.processes import device_of
+from i2i.translate.rows import Row, gathered, in_order
 from options.test_options import TestOptions
 from tests.test_translation import files, noise, pixels, translate
 

@@ -16,12 +16,14 @@ from i2i.data import Batch, DataConfig, DataSpec, ImageDataset, build_dataset
 from i2i.data.batch import normalise
 from i2i.data.derive import lab_to_rgb
 from i2i.data.domain import Domain
+from i2i.data.images.sheets import to_uint8
 from i2i.metrics.config import JudgesConfig
 from i2i.metrics.distribution import feature_values
 from i2i.metrics.extractor import load_extractor
 from i2i.models import GanModel
 from i2i.random_state import random_states
-from i2i.validation import (
+from i2i.watch.boards.board import Example
+from i2i.watch.validation import (
     Selection,
     Validation,
     ValidationConfig,
@@ -30,10 +32,8 @@ from i2i.validation import (
     probe,
     validation_data,
 )
-from i2i.validation.ranking import Ranking
-from i2i.validation.tally import as_in_files
-from i2i.visuals.board import Example
-from i2i.visuals.images import to_uint8
+from i2i.watch.validation.ranking import Ranking
+from i2i.watch.validation.tally import as_in_files
 from tests import tiny
 from tests.pictures import REAL, needs_data, noise, numbered, save
 from tests.test_data_classes import write_idx

@@ -18,13 +18,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i.visuals import Boards, Example, FileBoard, Finding, Progress, ResultsPage
-from i2i.visuals import board as board_module
-from i2i.visuals import files as files_module
-from i2i.visuals.curves import Curve, main, panels_of, plot_curves, read_metrics, smooth, thin
-from i2i.visuals.files import evenly_spaced
-from i2i.visuals.images import GAP, comparison_grid, grid, labelled_grid, sample_sheet, save_png, to_pil, to_uint8
-from i2i.visuals.records import append_text, replace_text
+from i2i.data.images.sheets import GAP, comparison_grid, grid, labelled_grid, sample_sheet, save_png, to_pil, to_uint8
+from i2i.records import append_text, replace_text
+from i2i.translate.page import ResultsPage
+from i2i.watch.boards import Boards, Example, FileBoard, Finding, Progress
+from i2i.watch.boards import board as board_module
+from i2i.watch.boards import files as files_module
+from i2i.watch.boards.curves import Curve, main, panels_of, plot_curves, read_metrics, smooth, thin
+from i2i.watch.boards.files import evenly_spaced
 
 
 def solid(*levels: int, channels: int = 1, height: int = 8, width: int = 8) -> Tensor:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from i2i.data.batch import normalise
 from i2i.data.domain import Domain
-from i2i.data.writing import Encoding, class_colours, denormalise, file_suffix, write_image, write_picture
+from i2i.data.images.writing import Encoding, class_colours, denormalise, file_suffix, write_image, write_picture
 
 DEEP = Domain(1, "uint16", 0, 65535)
 

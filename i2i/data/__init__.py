@@ -4,9 +4,10 @@ from pathlib import Path
 
 from i2i.data.batch import Batch, DataSpec, ImageError, Key, Sample, collate
 from i2i.data.config import DataConfig
-from i2i.data.dataset import ImageDataset
 from i2i.data.layouts import DATASETS
+from i2i.data.layouts.base import ImageDataset
 from i2i.data.loader import BatchStream, sample_batch, samples_in_order
+from i2i.data.options import ImageOptions
 from i2i.errors import UserError, file_errors
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
@@ -19,6 +20,7 @@ __all__ = [
     "DataSpec",
     "ImageDataset",
     "ImageError",
+    "ImageOptions",
     "Key",
     "Sample",
     "build_dataset",
@@ -29,7 +31,7 @@ __all__ = [
 
 
 @file_errors("--dataroot")
-def build_dataset(config: DataConfig, seed: int = 0, needs_b: bool = True) -> ImageDataset:
+def build_dataset(config: ImageOptions, seed: int = 0, needs_b: bool = True) -> ImageDataset:
     """The data set that `config.dataset_mode` names; without `needs_b` the b of pairs may be missing.
 
     Raises:

@@ -14,16 +14,13 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from i2i.data.files import signature
+from i2i.data.options import ImageOptions
 from i2i.errors import file_errors
-
-if TYPE_CHECKING:
-    from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +35,7 @@ VERSION = 2  # of what readers make of files: entries of another one are not use
 GIB = 2**30
 
 
-def build_cache(config: DataConfig, files: Sequence[str]) -> ImageCache | None:
+def build_cache(config: ImageOptions, files: Sequence[str]) -> ImageCache | None:
     """What `--cache` asks for, for images made of `files`; None for none.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from i2i.data.domain import FULL_RANGE, Domain
-from i2i.data.reading.channels import to_channels
+from i2i.data.images.channels import to_channels
 from i2i.data.transforms import resized
 from i2i.errors import UserError
 

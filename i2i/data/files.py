@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import tarfile
+
+from i2i.data.batch import ImageError
 
 SEPARATOR = "::"  # between a tar file and the name of its member
 _MEMBER = f".tar{SEPARATOR}"
@@ -15,8 +19,6 @@ def read_bytes(path: str) -> bytes:
         OSError, ImageError: if it cannot be read.
     """
     if _MEMBER in path:
-        from i2i.data.shards import read_member
-
         return read_member(path)
     with open(path, "rb", buffering=0) as file:
         return file.read()
@@ -32,3 +34,36 @@ def signature(path: str) -> tuple[int, int]:
     tar, member, _ = path.partition(_MEMBER)
     status = os.stat(f"{tar}.tar" if member else path)
     return status.st_size, status.st_mtime_ns
+
+
+def read_member(path: str) -> bytes:
+    """The content of a member, by its path `<tar file>::<member>`.
+
+    Raises:
+        ImageError: if there is no such member, or the tar file is missing or damaged.
+    """
+    shard, name = path.split(SEPARATOR, 1)
+    try:
+        offset, size = tar_members(shard, signature(shard))[name]
+        with open(shard, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror})") from None
+    except KeyError:
+        raise ImageError(f"{path} cannot be read (the tar file has no such member)") from None
+
+
+@functools.cache  # forked workers inherit it, spawned ones look through the shards that they read
+def tar_members(shard: str, signature: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Offset and size of every regular file in a tar file; the signature keeps those of a changed file out."""
+    try:
+        with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            members = {member.name: (member.offset_data, member.size) for member in tar if member.isreg()}
+            file.seek(tar.offset)
+            ends = file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+    except (OSError, tarfile.TarError) as error:
+        raise ImageError(f"{shard} cannot be read as a tar file without compression ({error})") from None
+    if not ends:  # of which tarfile says nothing: it takes a header that it cannot read for the end
+        raise ImageError(f"{shard} is damaged or incomplete after {len(members)} files; fetch or make it again")
+    return members

@@ -10,8 +10,8 @@ from pathlib import Path
 import natsort
 
 from i2i.data.files import SEPARATOR, suffix
-from i2i.data.reading import readable_extensions
-from i2i.data.reading.extras import EXTRAS
+from i2i.data.images import readable_extensions
+from i2i.data.images.extras import EXTRAS
 
 # What systems and people leave beside images, and is never one.
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "readme", "license", "licence", "copying"}

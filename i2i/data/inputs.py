@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from i2i.data import DataConfig, ImageDataset, build_dataset
+from i2i.data import ImageDataset, ImageOptions, build_dataset
 from i2i.data.folder import has_images, in_any_case
 from i2i.data.listing import condition_folder
 from i2i.data.shards import is_shards
@@ -13,7 +13,7 @@ from i2i.errors import UserError, file_errors
 
 
 @file_errors("--dataroot or --input")
-def input_dataset(config: DataConfig) -> ImageDataset:
+def input_dataset(config: ImageOptions) -> ImageDataset:
     """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
 
     Of an unaligned layout that is the domain from which `config.direction` leads; of pairs the second may be missing.
@@ -35,7 +35,7 @@ def input_dataset(config: DataConfig) -> ImageDataset:
     return build_dataset(config, needs_b=False)
 
 
-def _one_domain(root: Path, config: DataConfig) -> Path:
+def _one_domain(root: Path, config: ImageOptions) -> Path:
     """Where the images of the domain lie from which `config.direction` leads."""
     folders = (root / f"{config.phase}{config.direction[0]}", root / config.phase)
     found = condition_folder(root, config.phase, config.direction[0])

@@ -19,14 +19,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from i2i.data.batch import Batch, ImageError, Key, OptionError, Sample, collate
-from i2i.data.dataset import ImageDataset
 from i2i.data.domain import Domain
-from i2i.data.memory import keep_freed_memory
+from i2i.data.layouts.base import ImageDataset
 from i2i.data.order import EndlessOrder
 from i2i.data.prefetch import Direct, Prefetcher, SideStream
-from i2i.data.quiet import silence_libraries
 from i2i.data.transport import Channel, Sent
 from i2i.errors import UserError
+from i2i.process import keep_freed_memory, silence_libraries
 
 log = logging.getLogger(__name__)
 Domains = tuple[Sequence[Domain], Sequence[Domain]]

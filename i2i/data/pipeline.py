@@ -13,14 +13,14 @@ from i2i.data.augment import AUGMENT_PRESETS, draw
 from i2i.data.batch import ImageError, Key, OptionError
 from i2i.data.cache import build_cache
 from i2i.data.domain import Domain, classes_of_mask, held_by, merged
-from i2i.data.reading import Reader
-from i2i.data.reading.channels import Info, check_channels, to_channels
+from i2i.data.images import Reader
+from i2i.data.images.channels import Info, check_channels, to_channels
+from i2i.data.options import ImageOptions
 from i2i.data.transforms import Preprocess, resized
 from i2i.errors import UserError
 
 if TYPE_CHECKING:
     from i2i.data.augment.cpu import UserPipeline
-    from i2i.data.config import DataConfig  # which takes its choices from the layouts, and they from here
 
 
 class Purpose(enum.IntEnum):
@@ -44,7 +44,7 @@ class Pipeline:
     `colored` is whose colours `--augment_color auto` changes: none, in, out or both.
     """
 
-    def __init__(self, config: DataConfig, seed: int, colored: str, files: Sequence[str]) -> None:
+    def __init__(self, config: ImageOptions, seed: int, colored: str, files: Sequence[str]) -> None:
         self.seed = seed
         self.preset = config.augment_preset
         self.on_device = config.augment == "gpu"
@@ -164,7 +164,7 @@ class Pipeline:
         return torch.from_numpy(changes) if changes is not None and self.on_device else None
 
 
-def _user_pipeline(config: DataConfig) -> UserPipeline | None:
+def _user_pipeline(config: ImageOptions) -> UserPipeline | None:
     if config.augment_file is None:
         return None
     from i2i.data.augment.cpu import UserPipeline

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from i2i.data.aligned import PAIR
 from i2i.data.batch import ImageError
-from i2i.data.dataset import ImageDataset
+from i2i.data.layouts.aligned import PAIR
+from i2i.data.layouts.base import ImageDataset
 from i2i.errors import UserError
 
 HEADERS = 24  # of files that are read

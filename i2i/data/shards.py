@@ -9,21 +9,18 @@ opened anew for every read, which takes microseconds and leaves nothing that pro
 
 from __future__ import annotations
 
-import functools
 import glob
 import json
 import os
 import re
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import natsort
 
-from i2i.data.batch import ImageError
-from i2i.data.files import SEPARATOR, signature
+from i2i.data.files import SEPARATOR, read_member, signature, tar_members
+from i2i.data.images import readable_extensions
 from i2i.data.listing import Columns, shown_files
-from i2i.data.reading import readable_extensions
 from i2i.errors import UserError
 
 CLASSES = "classes.json"  # beside the shards: the names of the classes whose indices stand in the .cls members
@@ -73,7 +70,7 @@ def columns(dataroot: str) -> Columns:
     by_shard = [list_samples(shard) for shard in shards]
     samples = [sample for group in by_shard for sample in group]
     if not samples:
-        held = [name for shard in shards for name in _members(shard, signature(shard))]
+        held = [name for shard in shards for name in tar_members(shard, signature(shard))]
         shown = shown_files(held, 3) or "nothing"
         raise UserError(f"--dataroot {dataroot}: no images in {shown_files(shards, 3)}, but {shown}")
     names = dict.fromkeys(field for sample in samples for field in sample if field not in LABELS)
@@ -91,7 +88,7 @@ def list_samples(shard: str) -> list[dict[str, str]]:
     """
     images = readable_extensions()
     samples: dict[str, dict[str, str]] = {}
-    for name in _members(shard, signature(shard)):
+    for name in tar_members(shard, signature(shard)):
         matched = MEMBER.fullmatch(name)
         if matched is None or META.match(name):
             continue
@@ -150,36 +147,3 @@ def _label(sample: dict[str, str]) -> str | None:
     except ValueError as error:
         raise UserError(f"{sample['json']} is no JSON ({error})") from None
     return str(value["label"]) if isinstance(value, dict) and "label" in value else None
-
-
-def read_member(path: str) -> bytes:
-    """The content of a member, by its path `<tar file>::<member>`.
-
-    Raises:
-        ImageError: if there is no such member, or the tar file is missing or damaged.
-    """
-    shard, name = path.split(SEPARATOR, 1)
-    try:
-        offset, size = _members(shard, signature(shard))[name]
-        with open(shard, "rb", buffering=0) as file:
-            file.seek(offset)
-            return file.read(size)
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror})") from None
-    except KeyError:
-        raise ImageError(f"{path} cannot be read (the tar file has no such member)") from None
-
-
-@functools.cache  # forked workers inherit it, spawned ones look through the shards that they read
-def _members(shard: str, signature: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Offset and size of every regular file in a tar file; the signature keeps those of a changed file out."""
-    try:
-        with open(shard, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            members = {member.name: (member.offset_data, member.size) for member in tar if member.isreg()}
-            file.seek(tar.offset)
-            ends = file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-    except (OSError, tarfile.TarError) as error:
-        raise ImageError(f"{shard} cannot be read as a tar file without compression ({error})") from None
-    if not ends:  # of which tarfile says nothing: it takes a header that it cannot read for the end
-        raise ImageError(f"{shard} is damaged or incomplete after {len(members)} files; fetch or make it again")
-    return members

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from i2i.data.dataset import ImageDataset
+from i2i.data.layouts.base import ImageDataset
 from i2i.errors import UserError
 
 

@@ -1,10 +1,10 @@
 """Losses by name: GAN objectives as pairs, image distances as terms of formulas, regularizers, the replay pool."""
 
-from .distance import DISTANCES, Distance, parse_formula
-from .features import feature_matching
-from .gan import GAN_OBJECTIVES, Objective, build_objective, keep_top
-from .pool import ReplayPool
-from .regularizers import check_one_size, gradient_penalty, r1_penalty
+from i2i.losses.distance import DISTANCES, Distance, parse_formula
+from i2i.losses.features import feature_matching
+from i2i.losses.gan import GAN_OBJECTIVES, Objective, build_objective, keep_top
+from i2i.losses.pool import ReplayPool
+from i2i.losses.regularizers import check_one_size, gradient_penalty, r1_penalty
 
 __all__ = [
     "DISTANCES",

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from i2i.data import ImageDataset, ImageError, Key
 from i2i.data.batch import normalise
-from i2i.data.display import displayed
 from i2i.data.folder import list_images
+from i2i.data.images import Reader
+from i2i.data.images.display import displayed
+from i2i.data.images.sheets import to_uint8
 from i2i.data.listing import shown_files
-from i2i.data.reading import Reader
 from i2i.data.transforms import resized
 from i2i.errors import UserError, file_errors
 from i2i.results import listed_pictures
-from i2i.visuals.images import to_uint8
 
 # What test.py calls its pictures: the generated ones, and what belongs to them.
 LABELLED = re.compile(r"(.+)_((?:real|fake|rec)_[AB]|real|fake|truth)")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from i2i.data.batch import normalise
 from i2i.data.domain import classes_of_mask
-from i2i.data.reading import Reader
+from i2i.data.images import Reader
 from i2i.errors import UserError
 from i2i.metrics import METRICS
 from i2i.metrics.bootstrap import Interval, feature_intervals, mean_interval

@@ -8,23 +8,22 @@ from typing import Any, Literal, overload
 from torch import nn
 
 from i2i.errors import UserError
-
-from .biggan import BigGANDiscriminator, BigGANGenerator
-from .blocks import INITIALIZATIONS, NORMS, UPSAMPLINGS, Judged, choose, initialize
-from .class_conditional import (
+from i2i.networks.biggan import BigGANDiscriminator, BigGANGenerator
+from i2i.networks.blocks import INITIALIZATIONS, NORMS, UPSAMPLINGS, Judged, choose, initialize
+from i2i.networks.class_conditional import (
     DISCRIMINATOR_CONDITIONINGS,
     GENERATOR_CONDITIONINGS,
     ClassDiscriminator,
     ClassGenerator,
 )
-from .dcgan import DCGANDiscriminator, DCGANGenerator
-from .minibatch import MINIBATCH
-from .mlp import MLPDiscriminator, MLPGenerator
-from .patchgan import PatchGAN, PixelDiscriminator, basic_discriminator
-from .resnet import ResNetGenerator
-from .sngan import SNGANDiscriminator, SNGANGenerator
-from .stylegan import StyleGANDiscriminator, StyleGANGenerator
-from .unet import UNetGenerator
+from i2i.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from i2i.networks.minibatch import MINIBATCH
+from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
+from i2i.networks.patchgan import PatchGAN, PixelDiscriminator, basic_discriminator
+from i2i.networks.resnet import ResNetGenerator
+from i2i.networks.sngan import SNGANDiscriminator, SNGANGenerator
+from i2i.networks.stylegan import StyleGANDiscriminator, StyleGANGenerator
+from i2i.networks.unet import UNetGenerator
 
 __all__ = [
     "CLASS_DISCRIMINATORS",

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Conv2d
+from i2i.networks.layers import Conv2d
 
 
 class SelfAttention(nn.Module):

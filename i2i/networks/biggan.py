@@ -13,11 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-
-from .attention import SelfAttention
-from .class_conditional import ClassEmbedding, ClassGenerator, ConditionalBatchNorm, base_and_doublings, cropped
-from .residual import GeneratorBlock, image_head, level_widths
-from .sngan import SNGANDiscriminator
+from i2i.networks.attention import SelfAttention
+from i2i.networks.class_conditional import (
+    ClassEmbedding,
+    ClassGenerator,
+    ConditionalBatchNorm,
+    base_and_doublings,
+    cropped,
+)
+from i2i.networks.residual import GeneratorBlock, image_head, level_widths
+from i2i.networks.sngan import SNGANDiscriminator
 
 SHARED_DIM = 128
 

@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-
-from .kernels import reflect_pad
-from .layers import Conv2d, ConvTranspose2d, InstanceNorm2d, ReflectionPad
+from i2i.networks.kernels import reflect_pad
+from i2i.networks.layers import Conv2d, ConvTranspose2d, InstanceNorm2d, ReflectionPad
 
 T = TypeVar("T")
 

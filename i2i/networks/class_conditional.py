@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-
-from .blocks import Judged, choose
-from .minibatch import MINIBATCH
+from i2i.networks.blocks import Judged, choose
+from i2i.networks.minibatch import MINIBATCH
 
 GENERATOR_CONDITIONINGS = ("concat", "embedding", "cbn")
 DISCRIMINATOR_CONDITIONINGS = ("concat", "embedding", "projection", "acgan")

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .blocks import conv_block, norm_layer, upsampling_layer
-from .class_conditional import (
+from i2i.networks.blocks import conv_block, norm_layer, upsampling_layer
+from i2i.networks.class_conditional import (
     ClassDiscriminator,
     ClassGenerator,
     ConditionalBatchNorm,
@@ -13,7 +13,7 @@ from .class_conditional import (
     cropped,
     padded,
 )
-from .layers import Conv2d, ConvTranspose2d
+from i2i.networks.layers import Conv2d, ConvTranspose2d
 
 
 def _widths(filters: int, doublings: int) -> list[int]:

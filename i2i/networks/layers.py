@@ -6,7 +6,7 @@
 import torch
 from torch import Tensor, nn
 
-from .kernels import (
+from i2i.networks.kernels import (
     conv_as_product,
     conv_by_blocks,
     conv_size,

@@ -5,8 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from .blocks import choose
-from .class_conditional import ClassDiscriminator, ClassGenerator, ConditionalBatchNorm, class_weights
+from i2i.networks.blocks import choose
+from i2i.networks.class_conditional import ClassDiscriminator, ClassGenerator, ConditionalBatchNorm, class_weights
 
 VECTOR_NORMS = {"batch": nn.BatchNorm1d, "none": nn.Identity}
 

@@ -5,9 +5,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-
-from .blocks import Judged, conv_block, norm_layer
-from .layers import Conv2d
+from i2i.networks.blocks import Judged, conv_block, norm_layer
+from i2i.networks.layers import Conv2d
 
 
 class PatchGAN(nn.Module):

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import Conv2d
+from i2i.networks.layers import Conv2d
 
 
 def level_widths(filters: int, levels: int) -> list[int]:

@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from .blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
-from .layers import Conv2d, ReflectionPad
+from i2i.networks.blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
+from i2i.networks.layers import Conv2d, ReflectionPad
 
 
 class ResidualBlock(nn.Module):

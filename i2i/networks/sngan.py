@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .blocks import norm_layer
-from .class_conditional import (
+from i2i.networks.blocks import norm_layer
+from i2i.networks.class_conditional import (
     ClassDiscriminator,
     ClassGenerator,
     ConditionalBatchNorm,
@@ -22,7 +22,7 @@ from .class_conditional import (
     cropped,
     padded,
 )
-from .residual import GeneratorBlock, discriminator_blocks, image_head, level_widths
+from i2i.networks.residual import GeneratorBlock, discriminator_blocks, image_head, level_widths
 
 
 class SNGANGenerator(ClassGenerator):

@@ -4,8 +4,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-from .class_conditional import layers_of
-from .equalized import EqualizedConv2d, EqualizedEmbedding, EqualizedLinear
+from i2i.networks.class_conditional import layers_of
+from i2i.networks.equalized import EqualizedConv2d, EqualizedEmbedding, EqualizedLinear
 
 NORMALIZED = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
 EQUALIZED = (EqualizedConv2d, EqualizedLinear, EqualizedEmbedding)

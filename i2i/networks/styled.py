@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .equalized import RECTIFIER_GAIN, EqualizedConv2d, EqualizedLinear
-from .layers import InstanceNorm2d
+from i2i.networks.equalized import RECTIFIER_GAIN, EqualizedConv2d, EqualizedLinear
+from i2i.networks.layers import InstanceNorm2d
 
 
 def enlarged(x: Tensor) -> Tensor:

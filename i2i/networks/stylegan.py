@@ -7,11 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import choose
-from .class_conditional import ClassDiscriminator, ClassGenerator, base_and_doublings, class_weights, cropped, padded
-from .equalized import RECTIFIER_GAIN, EqualizedConv2d, EqualizedLinear, equalized
-from .minibatch import MinibatchStdDev
-from .styled import AdaINSynthesis, ModulatedSynthesis
+from i2i.networks.blocks import choose
+from i2i.networks.class_conditional import (
+    ClassDiscriminator,
+    ClassGenerator,
+    base_and_doublings,
+    class_weights,
+    cropped,
+    padded,
+)
+from i2i.networks.equalized import RECTIFIER_GAIN, EqualizedConv2d, EqualizedLinear, equalized
+from i2i.networks.minibatch import MinibatchStdDev
+from i2i.networks.styled import AdaINSynthesis, ModulatedSynthesis
 
 STYLES: dict[str, type[ModulatedSynthesis] | type[AdaINSynthesis]] = {
     "modulation": ModulatedSynthesis,

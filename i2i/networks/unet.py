@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-
-from .blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
-from .layers import Conv2d
+from i2i.networks.blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
+from i2i.networks.layers import Conv2d
 
 
 class UNetGenerator(nn.Module):

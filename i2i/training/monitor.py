@@ -14,16 +14,16 @@ from torch import Tensor
 
 from i2i.acceleration import autocast, eagerly
 from i2i.data import Batch
-from i2i.data.display import displayed
-from i2i.doctor import Doctor, not_finite
+from i2i.data.images.display import displayed
 from i2i.metrics import METRICS
 from i2i.models.game import Game
 from i2i.random_state import isolated
 from i2i.training.progress import ProgressBar
 from i2i.training.recovery import Skipping
 from i2i.training.saving import Diverged
-from i2i.validation import Selection, Validation, ValidationConfig, Validator
-from i2i.visuals import Finding
+from i2i.watch.boards import Finding
+from i2i.watch.doctor import Doctor, not_finite
+from i2i.watch.validation import Selection, Validation, ValidationConfig, Validator
 
 if TYPE_CHECKING:
     from i2i.training.trainer import Trainer

@@ -8,7 +8,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from i2i.progress import is_terminal
-from i2i.visuals import Progress
+from i2i.watch.boards import Progress
 
 
 class ProgressBar:

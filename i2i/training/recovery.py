@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from i2i.training import checkpoint, state
 from i2i.training.history import LossHistory
 from i2i.training.saving import Diverged
-from i2i.visuals import Finding
+from i2i.watch.boards import Finding
 
 if TYPE_CHECKING:
     from i2i.training.ema import MovingAverage

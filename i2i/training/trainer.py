@@ -28,8 +28,8 @@ from i2i.training.recovery import Skipping, roll_back
 from i2i.training.rehearsal import rehearse
 from i2i.training.saving import Diverged, Saver
 from i2i.training.updates import backward, update
-from i2i.validation import ValidationConfig, Validator
-from i2i.visuals import Boards, Progress
+from i2i.watch.boards import Boards, Progress
+from i2i.watch.validation import ValidationConfig, Validator
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,184 @@
+"""The options that data sets read: where the images lie, how they are resized and augmented."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Self
+
+from i2i.config import check_choice, check_range, option
+from i2i.data.augment import AUGMENT_PRESETS
+from i2i.data.derive import DERIVATIONS
+from i2i.data.images import ALPHA, PAGES
+from i2i.data.transforms import PREPROCESSING
+from i2i.errors import UserError
+
+DIRECTIONS = ("AtoB", "BtoA")
+ON_BAD_IMAGE = ("error", "skip")
+AUGMENT = ("auto", "cpu", "gpu")
+AUGMENT_COLOR = ("auto", "none", "in", "out", "both")
+CACHES = ("none", "ram", "disk")
+LEAST = {"in_channels": 1, "out_channels": 1, "in_classes": 0, "out_classes": 0, "derive_scale": 2, "max_pixels": 1}
+LEAST |= {"batch_size": 1, "num_threads": 0, "max_dataset_size": 1, "cache_limit": 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageOptions:
+    """Where the images lie and what is done to them before the model sees them."""
+
+    dataroot: str = option(
+        "", "folder that holds the images, a CSV or JSON-lines manifest, or shards{00..99}.tar", path=True
+    )
+    dataroot_A: str | None = option(None, "folder of the images of A, wherever it lies", path=True)
+    dataroot_B: str | None = option(None, "folder of the images of B, wherever it lies", path=True)
+    dataset_mode: str = option("unaligned", "layout of the folder")
+    phase: str = option("train", "which part of the data: train, val, test ...")
+    direction: str = option("AtoB", "BtoA swaps the two domains", choices=DIRECTIONS)
+    conditions: tuple[str, ...] | None = option(None, "folders whose images, channel after channel, are the input")
+    derive: str = option("none", "make the input from the images of one folder", choices=DERIVATIONS)
+    derive_scale: int = option(4, "how much --derive downscale shrinks and enlarges again")
+    in_channels: int = option(3, "channels of the input images", aliases=("--input_nc",))
+    out_channels: int = option(3, "channels of the output images", aliases=("--output_nc",))
+    condition_channels: tuple[int, ...] | None = option(
+        None, "those of each of the --conditions (default: in_channels)"
+    )
+    in_classes: int = option(0, "the input is a label map of so many classes")
+    out_classes: int = option(0, "the output is a label map of so many classes")
+    condition_classes: tuple[int, ...] | None = option(None, "which of the --conditions are label maps; 0: an image")
+    in_range: tuple[float, ...] | None = option(
+        None, "input values that go to -1 and 1 (default: all of the file's type)"
+    )
+    out_range: tuple[float, ...] | None = option(None, "output values that go to -1 and 1")
+    alpha: str = option("drop", "what becomes of transparency where 1 or 3 channels are wanted", choices=ALPHA)
+    pages: str = option("auto", "of a file with several: all as channels, or the first", choices=PAGES)
+    max_pixels: int = option(2**27, "refuse larger images")
+    preprocess: str = option("resize_and_crop", "how images come to the training size", choices=PREPROCESSING)
+    load_size: tuple[int, ...] = option((286,), "resize to this, one number or width and height")
+    crop_size: tuple[int, ...] = option((256,), "then crop to this, one number or width and height")
+    flip: bool = option(True, "mirror images at random")
+    augment: str = option("auto", "where images are augmented; auto: on the gpu if there is one", choices=AUGMENT)
+    augment_preset: str = option(
+        "reference", "random changes: no crop or flip, those alone, or more", choices=tuple(AUGMENT_PRESETS)
+    )
+    augment_color: str = option("auto", "whose colours change: auto spares the b of pairs", choices=AUGMENT_COLOR)
+    augment_file: str | None = option(
+        None, "a pipeline of albumentations, saved as YAML, in place of the preset", path=True
+    )
+    cache: str = option("none", "keep resized images in memory, or on disk for later runs too", choices=CACHES)
+    cache_limit: float = option(8.0, "GiB that the cache may take")
+    cache_dir: str | None = option(
+        None, "where --cache disk keeps them (default: i2i in the user's cache folder)", path=True
+    )
+    max_dataset_size: int | None = option(None, "use at most so many images of a folder")
+    serial_batches: bool = option(False, "take images in order instead of at random")
+    batch_size: int = option(1, "images a step")
+    num_threads: int = option(2, "worker processes that load images; 0 loads in the main process")
+    on_bad_image: str = option("error", "what to do about an unusable file", choices=ON_BAD_IMAGE)
+
+    def __post_init__(self) -> None:
+        for name in ("load_size", "crop_size"):
+            object.__setattr__(self, name, _width_height(name, getattr(self, name)))
+        for field in dataclasses.fields(self):
+            if choices := field.metadata["choices"]:
+                check_choice(field.name, getattr(self, field.name), choices)
+        for name, low in LEAST.items():
+            check_range(name, getattr(self, name), low)
+        check_range("cache_limit", self.cache_limit, 0, 2**30)
+        if self.augment == "gpu" and self.augment_file is not None:
+            raise UserError("--augment_file is a pipeline of albumentations, which works on the CPU: use --augment cpu")
+        if self.augment_file is not None and self.augment_preset not in ("none", "reference"):
+            raise UserError(
+                f"--augment_file stands in place of --augment_preset {self.augment_preset}: give one of them"
+            )
+        if self.conditions and self.dataset_mode != "aligned":
+            raise UserError(f"--conditions belong to pairs: --dataset_mode aligned, not {self.dataset_mode}")
+        self._check_inputs()
+        self._check_ranges()
+        self._check_crop_fits()
+
+    def _check_inputs(self) -> None:
+        for name, low in (("condition_channels", 1), ("condition_classes", 0)):
+            given = getattr(self, name)
+            if given is not None and len(given) != len(self.conditions or ()):
+                raise UserError(f"--{name} {_shown(given)}: one number for each of the --conditions is expected")
+            for number in given or ():
+                check_range(name, number, low)
+        if self.derive != "none" and self.dataset_mode not in ("aligned", "single"):
+            raise UserError(f"--derive {self.derive} makes pairs: --dataset_mode aligned, not {self.dataset_mode}")
+        names = [name.casefold() for name in self.conditions or ()]
+        if len(set(names)) < len(names) or ("b" if self.direction == "AtoB" else "a") in names:
+            raise UserError(f"--conditions {' '.join(self.conditions or ())}: each once, and without the output")
+        if self.derive != "none" and (self.conditions or self.in_classes or self.out_classes):
+            raise UserError(f"--derive {self.derive} makes the input itself: leave --conditions and label maps out")
+
+    def _check_ranges(self) -> None:
+        for name in ("in_range", "out_range"):
+            given = getattr(self, name)
+            if given is not None and (len(given) != 2 or not -math.inf < given[0] < given[1] < math.inf):
+                raise UserError(f"--{name} {_shown(given)}: give the value that goes to -1 and a larger one, for 1")
+
+    def _check_crop_fits(self) -> None:
+        # scale_width_and_crop fixes the width alone; the height grows to that of the crop.
+        fixed = {"resize_and_crop": 2, "scale_width_and_crop": 1}.get(self.preprocess, 0)
+        if any(load < crop for load, crop in zip(self.load_size[:fixed], self.crop_size[:fixed], strict=True)):
+            raise UserError(
+                f"--load_size {_shown(self.load_size)} is smaller than --crop_size {_shown(self.crop_size)}: "
+                "images are resized to the first and then cropped to the second"
+            )
+
+    @property
+    def input_root(self) -> str:
+        """Where the images of the input lie: --dataroot_A or --dataroot_B by the direction, else --dataroot."""
+        return (self.dataroot_A if self.direction == "AtoB" else self.dataroot_B) or self.dataroot
+
+    def for_device(self, kind: str) -> Self:
+        """The same with `--augment auto` decided for a device of `kind`."""
+        if self.augment != "auto":
+            return self
+        on_device = kind == "cuda" and self.augment_file is None
+        return dataclasses.replace(self, augment="gpu" if on_device else "cpu")
+
+    def for_validation(self, phase: str) -> Self:
+        """The same for images that are validated on: all of `phase`, as they are but for their size, and in order."""
+        return dataclasses.replace(
+            self,
+            phase=phase,
+            load_size=self.crop_size if "crop" in self.preprocess else self.load_size,
+            flip=False,
+            augment="cpu",
+            augment_preset="none",
+            augment_file=None,
+            cache="none",
+            max_dataset_size=None,
+            serial_batches=True,
+            num_threads=0,
+            on_bad_image="skip",
+        )
+
+    def swapped(self) -> Self:
+        """The same for a translation the other way: what is said of the input is said of the output."""
+        if self.conditions:
+            raise UserError(f"--conditions {' '.join(self.conditions)}: several images have no way back")
+        if self.derive != "none":
+            raise UserError(f"--derive {self.derive}: its inputs are made, there is no way back to them")
+        ends = ("channels", "classes", "range")
+        there = {f"in_{end}": getattr(self, f"out_{end}") for end in ends}
+        return dataclasses.replace(self, **there, **{f"out_{end}": getattr(self, f"in_{end}") for end in ends})
+
+    @property
+    def inputs(self) -> tuple[tuple[int, int], ...]:
+        """Of every image whose channels make up the input: its channels and its classes, 0 for none."""
+        count = len(self.conditions or ("A",))
+        channels = self.condition_channels or (self.in_channels,) * count
+        classes = self.condition_classes or (self.in_classes,) * count
+        return tuple(zip(channels, classes, strict=True))
+
+
+def _width_height(name: str, size: tuple[int, ...]) -> tuple[int, int]:
+    if len(size) not in (1, 2) or min(size) < 1:
+        raise UserError(f"--{name} {_shown(size)}: give one positive number, or width and height")
+    return (size[0], size[-1])
+
+
+def _shown(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)

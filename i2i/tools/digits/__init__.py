@@ -1,0 +1,26 @@
+"""How good generated images of classes are: `python -m i2i.evaluation.digits RUN --dataroot FOLDER`."""
+
+from i2i.tools.digits.classifier import Classifier, classify, train_classifier
+from i2i.tools.digits.classifier_file import TrainedClassifier, load_or_train_classifier
+from i2i.tools.digits.judging import CurvePoint, curve, judge
+from i2i.tools.digits.labelled import Labelled, Real, read_real
+from i2i.tools.digits.reference import Reference
+from i2i.tools.digits.report import GanTrain, Pair, Report
+
+__all__ = [
+    "Classifier",
+    "CurvePoint",
+    "GanTrain",
+    "Labelled",
+    "Pair",
+    "Real",
+    "Reference",
+    "Report",
+    "TrainedClassifier",
+    "classify",
+    "curve",
+    "judge",
+    "load_or_train_classifier",
+    "read_real",
+    "train_classifier",
+]

@@ -1,5 +1,0 @@
-"""The report: one page with all that a run has shown, or several runs side by side."""
-
-from i2i.visuals.report.page import build_report
-
-__all__ = ["build_report"]
