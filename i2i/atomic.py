@@ -1,9 +1,11 @@
-"""Names for files that are written beside the one that they replace."""
+"""Writing files atomically: under a temporary name beside the file that they replace."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MOST_BYTES = 255  # of a file's name, on nearly every file system
@@ -34,3 +36,23 @@ def fitting(name: str, end: str = "") -> str:
 
 def _digest(name: str) -> str:
     return hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file, never seen half written."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which is renamed to `path` on success; a pipe or a device is written to itself."""
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Options as dataclass fields: each carries its help, and this module turns fields into argparse flags and back."""
+"""Options as dataclass fields, and argparse flags made from them."""
 
 import argparse
 import dataclasses
@@ -23,17 +23,21 @@ def option(
     choices: Sequence[str] | None = None,
     aliases: Sequence[str] = (),
     path: bool = False,
+    architecture: bool | str = False,
 ) -> Any:
-    """A dataclass field with its help, its choices and the other names that it answers to on the command line.
+    """Return a dataclass field with its help text, its choices and the other names of its flag.
 
-    The value of one that is a `path` has its `~` expanded where it is read, on the command line as in files.
+    Args:
+        path: the value is a path, whose `~` is expanded.
+        architecture: a checkpoint fits only with an equal value; a string names the attribute to compare instead.
     """
     metadata = {"help": help, "choices": choices, "aliases": tuple(aliases), "path": path}
+    metadata["architecture"] = architecture
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def expanded_path(text: str) -> str:
-    """Return a path with a leading `~` or `~user` expanded; of several with `::` between them, in each."""
+    """Return a path with `~` expanded; several paths are separated by `::`."""
     return "::".join(map(os.path.expanduser, text.split("::")))
 
 
@@ -41,13 +45,13 @@ expanded_path.__name__ = "path"  # argparse names the type by it
 
 
 def with_default(config: type, name: str, default: Any) -> Any:
-    """The option `name` of the dataclass `config`, for a subclass that only differs in its default."""
+    """Return the option `name` of the dataclass `config` with another default, for a subclass."""
     field = next(field for field in dataclasses.fields(config) if field.name == name)
     return dataclasses.field(default=default, metadata=field.metadata)
 
 
 class BooleanFlag(argparse.Action):
-    """`--flip` and its opposites `--no-flip` and `--no_flip`; the help shows both where it is `on` by default."""
+    """`--flip` and its opposites `--no-flip` and `--no_flip`; the help shows the opposite of flags that are on."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, on: bool, **kwargs: Any) -> None:
         self.negative = [f"--no{separator}{name[2:]}" for name in option_strings for separator in "-_"]
@@ -65,7 +69,7 @@ class BooleanFlag(argparse.Action):
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """All names of an option, then its value once."""
+    """Shows all names of an option, then its value once."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=118)
@@ -79,9 +83,9 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class OptionParser(argparse.ArgumentParser):
-    """A parser of options that are dataclass fields; takes no abbreviations and answers bad input with a single line.
+    """A parser of options that are dataclass fields, without abbreviations. Bad input raises UserError.
 
-    `defaults` holds the value of every option that the command line leaves out.
+    `defaults` holds the default of every option.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -93,7 +97,6 @@ class OptionParser(argparse.ArgumentParser):
             **kwargs,
         )
         self.defaults: dict[str, Any] = {}
-        self._source = ""
         self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)  # with exponents
 
     def add_options(
@@ -103,10 +106,10 @@ class OptionParser(argparse.ArgumentParser):
         defaults: Mapping[str, Any] | None = None,
         shown: Mapping[str, str | None] | None = None,
     ) -> None:
-        """Add a flag for every field of the dataclass `config`, under `title`.
+        """Add a flag for every field of the dataclass `config`, in the group `title` of the help.
 
-        `defaults` override the fields' own. The help has the words of `shown` for a default that is not its value, and
-        leaves out options that have None there.
+        `defaults` replace the fields' own. `shown` holds words for the help in place of a default, or None for options
+        that the help leaves out.
         """
         group = self.add_argument_group(title)
         hints = typing.get_type_hints(config)
@@ -119,38 +122,50 @@ class OptionParser(argparse.ArgumentParser):
             _add_flag(group, field, hints[field.name], default, help)
 
     def given(self, tokens: Iterable[str], source: str = "", strict: bool = True) -> dict[str, Any]:
-        """The options that `tokens` give, by field, and no others; errors name the `source` of the tokens.
+        """Return the options that `tokens` set, by field name; error messages name the `source` of the tokens.
 
-        An unknown option is an error that names the nearest known one, unless `strict` is off.
+        Raises:
+            UserError: for bad values and, if `strict`, for unknown options.
         """
-        self._source = source
-        namespace, unknown = self.parse_known_args(list(tokens))
-        if unknown and strict:
-            self.error(self._unknown(unknown[0].split("=")[0]))
+        try:
+            namespace, unknown = self.parse_known_args(list(tokens))
+            if unknown and strict:
+                self.error(self._unknown(unknown[0].split("=")[0]))
+        except UserError as error:
+            raise UserError(f"{source}: {error}" if source else str(error)) from None
         return vars(namespace)
 
+    def given_by(self, sources: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:
+        """Return the options that several (source, tokens) set; later ones win.
+
+        Raises:
+            UserError: for unknown options and bad values; names the source.
+        """
+        try:
+            return self.given(token for _, tokens in sources for token in tokens)
+        except UserError:
+            for source, tokens in sources:  # find the source
+                self.given(tokens, source)
+            raise
+
     def by_every_name(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """`values` of options under all the names that these answer to."""
+        """Return `values` under all names of their flags."""
         names = ((name.removeprefix("--"), action.dest) for name, action in self._option_string_actions.items())
         return {name: values[field] for name, field in names if field in values}
 
     def error(self, message: str) -> NoReturn:
-        """End the program with one line and exit code 2."""
-        source = f"{self._source}: " if self._source else ""
-        self.exit(2, f"{self.prog}: error: {source}{message} (--help lists the options)\n")
+        """Raise UserError; argparse calls this for bad input."""
+        raise UserError(message)
 
     @contextmanager
     def one_line(self) -> Iterator[None]:
-        """Run a command as `errors.ending` does; the line on bad input names --help."""
-        with ending(self.prog):
-            try:
-                yield
-            except UserError as error:
-                self.error(" ".join(str(error).split()))
+        """Run a command as `errors.ending` does; the line about bad input names --help."""
+        with ending(self.prog, help_hint=True):
+            yield
 
     def _unknown(self, name: str) -> str:
         if not name.startswith("-"):
-            return f"unexpected argument {name!r}: values stand behind the option that they belong to"
+            return f"unexpected argument {name!r}: values follow the option that they belong to"
         nearest = difflib.get_close_matches(name, list(self._option_string_actions), n=1)
         return f"unknown option {name}" + (f", did you mean {nearest[0]}?" if nearest else "")
 
@@ -163,7 +178,7 @@ def _add_flag(group: Any, field: dataclasses.Field, hint: Any, default: Any, hel
         return
     choices = field.metadata["choices"]
     switch = {"on", "off"} <= set(choices or ())
-    if switch:  # YAML reads the bare words on and off as true and false, which become flags without a value
+    if switch:  # YAML reads a bare on or off as true or false, which become flags without a value
         negative = [f"--no{separator}{field.name}" for separator in "-_"]
         group.add_argument(*negative, dest=field.name, action="store_const", const="off", help=argparse.SUPPRESS)
     group.add_argument(
@@ -185,7 +200,7 @@ def _type_of(field: dataclasses.Field, kind: type, optional: bool) -> Callable[[
 
 
 def _value_type(hint: Any) -> tuple[type, bool, bool]:
-    """Of an annotation such as `tuple[int, ...] | None`: the scalar type, whether it takes several, and None."""
+    """Split an annotation such as `tuple[int, ...] | None` into scalar type, takes several values, takes None."""
     optional = isinstance(hint, types.UnionType)
     if optional:
         hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
@@ -195,7 +210,7 @@ def _value_type(hint: Any) -> tuple[type, bool, bool]:
 
 
 def _number_or_none(kind: type) -> Callable[[str], Any]:
-    """A reader of numbers that takes `none` for None, which undoes what a file has set."""
+    """Return a reader of numbers that reads `none` as None, to undo what a file has set."""
 
     def read(text: str) -> Any:
         return None if text == "none" else kind(text)
@@ -217,28 +232,28 @@ def _help(text: str, default: Any) -> str:
 
 
 def from_values(config: type, values: Mapping[str, Any]) -> Any:
-    """Build the dataclass `config` from options by name; its own validation may raise ValueError."""
+    """Build the dataclass `config` from options by name. Raises UserError as its validation does."""
     own = {field.name: values[field.name] for field in dataclasses.fields(config)}
     return config(**{name: _plain(value) for name, value in own.items()})
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
-        return None if value == [None] else tuple(value)  # `none` takes back what a file has set
+        return None if value == [None] else tuple(value)  # `none` undoes what a file has set
     return value
 
 
 def as_dict(config: Any) -> dict[str, Any]:
-    """The fields of a config as plain values: what YAML and a checkpoint hold."""
+    """Return the fields of a config as plain values, for YAML and checkpoints."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def tokens_from(values: Mapping[str, Any]) -> list[str]:
-    """Options written down, as command-line tokens: a list becomes `--x a b`, true `--x`, false `--no-x`, null nothing.
+    """Return options as command-line tokens: a list becomes `--x a b`, true `--x`, false `--no-x`, null nothing.
 
     Raises:
-        ValueError: if a value is neither a scalar nor a list of scalars.
+        UserError: if a value is neither a scalar nor a list of scalars.
     """
     tokens: list[str] = []
     for name, value in values.items():
@@ -255,13 +270,13 @@ def tokens_from(values: Mapping[str, Any]) -> list[str]:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise ValueError unless `value` is one of `choices`; argparse says the same for the command line."""
+    """Raise UserError unless `value` is one of `choices`."""
     if value not in choices:
         raise UserError(f"--{name} {value!r}: choose from {', '.join(choices)}")
 
 
 def check_range(name: str, value: float | None, low: float, high: float = float("inf")) -> None:
-    """Raise ValueError unless `low <= value <= high`; None passes."""
+    """Raise UserError unless `low <= value <= high`; None passes."""
     if value is not None and not low <= value <= high:
         limits = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
         raise UserError(f"--{name} {value:g}: must be {limits}")

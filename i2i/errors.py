@@ -1,4 +1,4 @@
-"""The one kind of error that a command answers in a single line."""
+"""UserError, and how commands end: one line for bad input, a traceback for a bug."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from typing import NoReturn
 
 from i2i.streams import READER_GONE, open_missing_streams, reader_is_gone, silence_broken_streams
 
-SURROUNDINGS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}  # a full disk and the like, wherever it shows
+SURROUNDINGS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+}  # a full disk and the like
 
 
 class UserError(ValueError):
-    """Something that the user got wrong; the message names the value, the choices and the way out.
+    """Bad input by the user; the message names the value, the choices and the way out.
 
-    The commands print it as one line and end with exit code 2. Every other exception is a bug and keeps its traceback.
+    Commands print it as one line and end with exit code 2. Every other exception is a bug and keeps its traceback.
     """
 
 
 @contextmanager
 def file_errors(option: str, path: str | Path = "") -> Iterator[None]:
-    """Raise `UserError` in place of an `OSError`; the message names `option`, the file (else `path`) and the reason.
+    """Turn an OSError into a UserError that names `option`, the file (or else `path`) and the reason.
 
     `option` is the flag that chooses the file or its folder, such as "--results_dir".
     """
@@ -50,19 +55,22 @@ def end(program: str, message: str, code: int = 2) -> NoReturn:
 
 
 @contextmanager
-def ending(program: str, verbose: bool = False, way_on: Callable[[], str] = str) -> Iterator[None]:
-    """Run a command: one line and exit code 2 for a `UserError`.
+def ending(
+    program: str, verbose: bool = False, way_on: Callable[[], str] = str, help_hint: bool = False
+) -> Iterator[None]:
+    """Run a command and end it properly.
 
-    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop it as an exception does, so that nothing stays half written; the exit code
-    is 128 and the signal's number, 130 for Ctrl-C, and the line ends with what `way_on` says on how to go on.
+    - UserError: one line, exit code 2; with its traceback if `verbose`, with a hint at --help if `help_hint`.
+    - Ctrl-C, SIGTERM, SIGHUP, SIGUSR1: raised as an exception, so that nothing stays half written; one line that ends
+      with `way_on()`, exit code 128 + signal number.
+    - Nobody reads stdout any more (`| head`): no message, exit code 141.
+    - Any other exception is a bug: its traceback and a line on reporting it, exit code 1.
 
-    Nothing is printed, and the exit code is 141, if nobody reads stdout any more (`| head`). Any other exception is a
-    bug: its traceback is printed with a last line on reporting it, and the exit code is 1. `verbose` prints the
-    traceback of a `UserError` too. A standard stream that is closed leads to the null device from here on.
+    A standard stream that is closed is opened to the null device.
     """
     open_missing_streams()
     try:
-        with _terminable(), _in_one_line(program, verbose, way_on):
+        with _terminable(), _in_one_line(program, verbose, way_on, help_hint):
             yield
     except BrokenPipeError:  # of the line above, on stderr
         if not reader_is_gone():
@@ -73,14 +81,14 @@ def ending(program: str, verbose: bool = False, way_on: Callable[[], str] = str)
 
 
 @contextmanager
-def _in_one_line(program: str, verbose: bool, way_on: Callable[[], str]) -> Iterator[None]:
+def _in_one_line(program: str, verbose: bool, way_on: Callable[[], str], help_hint: bool) -> Iterator[None]:
     try:
         with _flushed():
             yield
     except UserError as error:
         if verbose:
             traceback.print_exc()
-        end(program, str(error))
+        end(program, f"{error} (--help lists the options)" if help_hint else str(error))
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Terminated) else signal.SIGINT
         how = f"stopped by {number.name}" if isinstance(error, Terminated) else "interrupted"
@@ -106,7 +114,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Raise `Terminated` for the signals that end programs, unless they are ignored, as under nohup, or handled."""
+    """Raise `Terminated` for the signals that end programs, unless they are handled, or ignored as under nohup."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
     is_main = threading.current_thread() is threading.main_thread()  # Python allows handlers there alone
     own = [number for number in numbers if is_main and signal.getsignal(number) is signal.SIG_DFL]
@@ -125,7 +133,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _flushed() -> Iterator[None]:
-    """Flush stdout at the end, where an error can still be told, unlike at the end of the interpreter."""
+    """Flush stdout at the end, while an error can still be reported."""
     try:
         yield
     finally:

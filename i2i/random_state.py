@@ -72,7 +72,7 @@ def isolated(device: torch.device) -> Iterator[None]:
         restore_random_states(states, device)
 
 
-class Undrawn(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """Within it whatever fills a tensor with random numbers leaves it as memory comes, and draws nothing.
 
     Building networks then takes next to no time; constants, such as the ones of a norm, are made as ever. On
@@ -87,6 +87,9 @@ class Undrawn(TorchFunctionMode):
         if function is torch.linalg.qr:  # how orthogonal weights are made of normal ones
             return arguments[0], arguments[0]
         return function(*arguments, **keywords or {})
+
+
+Undrawn = SkipInit  # the name in earlier versions
 
 
 class Drawing(TorchFunctionMode):

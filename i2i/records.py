@@ -4,13 +4,11 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from i2i.atomic import temporary_beside
+from i2i.atomic import replace_text, replacing
 
 POSITION_KEYS = ("step", "images", "epoch", "time")
 
@@ -67,26 +65,6 @@ def append_text(path: Path, text: str) -> None:
         except OSError:
             file.truncate(end)
             raise
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file, never seen half written."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which is renamed to `path` on success; a pipe or a device is written to itself."""
-    if path.exists() and not path.is_file():
-        yield path
-        return
-    temporary = temporary_beside(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class MetricsFiles:

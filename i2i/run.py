@@ -45,7 +45,7 @@ def resolve_device(name: str) -> torch.device:
     """The device that `name` asks for.
 
     Raises:
-        ValueError: if this machine or this build of torch has no such device.
+        UserError: if this machine or this build of torch has no such device.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -72,7 +72,7 @@ def find_run(run: str, checkpoints_dir: str) -> Path:
     """The folder of a run: `run` itself where it holds a checkpoint, else the one of that name in `checkpoints_dir`.
 
     Raises:
-        ValueError: for a file.
+        UserError: for a file.
     """
     path = Path(run)
     with file_errors("RUN", run):  # a name that the system refuses
@@ -86,7 +86,7 @@ def checkpoint_path(folder: Path, epoch: str) -> Path:
     """`latest.pt`, `best.pt` or `epoch_<N>.pt` in a run's folder.
 
     Raises:
-        ValueError: if it is not there; names those that are.
+        UserError: if it is not there; names those that are.
     """
     path = folder / (f"{epoch}.pt" if epoch in NAMED else f"epoch_{epoch}.pt")
     if path.is_file():

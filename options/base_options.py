@@ -1,144 +1,136 @@
-"""What the option classes of train.py and test.py share: tokens from files, retired names, one parser."""
+"""What the option classes of train.py and test.py share: command line, YAML files and checkpoints to dataclasses."""
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import yaml
-from tqdm import tqdm
 
 from i2i.acceleration import AccelerationConfig
 from i2i.acceleration.choices import keeps_memory
 from i2i.config import OptionParser, as_dict, expanded_path, from_values, tokens_from
 from i2i.data import DataConfig
-from i2i.data.loader import worker_failure
-from i2i.errors import UserError, end, ending, file_errors
+from i2i.errors import UserError, ending, file_errors
 from i2i.models import MODELS
 from i2i.process import keep_freed_memory
 from i2i.run import RunConfig, checkpoint_path
 from i2i.training import checkpoint
-from i2i.training.memory import is_out_of_memory
 from options.retired import IGNORED, Ignored, for_model, modernise
 
 PRESETS = Path(__file__).parent / "presets"
 
-Source = tuple[str, list[str]]  # where tokens come from, nothing for the command line, and the tokens
-
-
-class LineHandler(logging.Handler):
-    """Log lines that do not tear a progress bar apart."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+Source = tuple[str, list[str]]  # a file's name, or "" for the command line, and its tokens
 
 
 class BaseOptions:
-    """Command line to frozen option objects: `run`, `data`, `model` and what a subclass adds.
+    """Frozen option objects from the command line: `run`, `data`, `model` and what a subclass adds.
 
-    What is said comes, first to last, from the defaults of the model, a checkpoint, `--options` files, and `argv`; the
-    last word wins. Bad input ends the program with one line and exit code 2.
+    Values come from the defaults of the model, a checkpoint, `--options` files and `argv`; later ones win. Bad input
+    ends the program with one line and exit code 2.
     """
 
     program: ClassVar[str]
     description: ClassVar[str]
-    models: ClassVar[tuple[str, ...]] = tuple(MODELS)
+    models: ClassVar[tuple[str, ...]]
     default_model: ClassVar[str] = "cyclegan"
-    shown_model: ClassVar[str] = "cyclegan"  # what the help says of that
+    shown_model: ClassVar[str] = "cyclegan"  # the default in the help
     defaults: ClassVar[dict[str, Any]] = {}
     ignored: ClassVar[Ignored] = IGNORED
-    sources: list[Source]
     run: RunConfig
     data: DataConfig
     model: Any
     model_name: str
-    path: Path  # of the checkpoint, if there is one
+    path: Path | None = None  # of the checkpoint, if there is one
     checkpoint: dict[str, Any] | None = None
-    given: Collection[str] = ()  # the options that files and argv set
+    given: Collection[str] = ()  # names of the options that files and argv set
 
     def __init__(self, argv: Sequence[str] | None = None) -> None:
-        logging.basicConfig(level=logging.INFO, format=f"{self.program}: %(message)s", handlers=[LineHandler()])
         self.argv = list(sys.argv[1:] if argv is None else argv)
-        self.one_line(self._parse)
+        with ending(self.program, "--verbose" in self.argv):
+            self._parse()
 
     def sections(self) -> dict[str, type]:
-        """Attribute name -> dataclass of options, in the order in which the help shows them."""
+        """Return the dataclasses of options by attribute name, in the order of the help."""
         return {"run": RunConfig, "data": DataConfig}
 
-    def stored(self) -> dict[str, Any]:
-        """Options from the checkpoint of an earlier run, if one is asked for; the given ones come behind these."""
+    def stored(self, first: dict[str, Any]) -> dict[str, Any]:
+        """Load the checkpoint of an earlier run, if `first` asks for one, and return its options."""
         return {}
 
+    def early_configs(self) -> tuple[type, ...]:
+        """Return the dataclasses of options that `stored` needs to know, besides those of `add_commands`."""
+        return (RunConfig, AccelerationConfig)
+
     def _parse(self) -> None:
-        self.sources = [("", modernise(self.argv, self.notice, ignored=self.ignored))]
-        self.sources = [*map(self._file, self._peek().get("options", [])), *self.sources]
-        self.model_name = self._chosen_model()
-        if any({"-h", "--help"} & set(tokens) for _, tokens in self.sources):
+        sources = [*map(self._file, option_files(self.argv)), ("", self._modernised(self.argv))]
+        tokens = [token for _, tokens in sources for token in tokens]
+        first = self._first_look(tokens)
+        self.model_name = self._checked_model(first.get("model", self.default_model))
+        if {"-h", "--help"} & set(tokens):
             self.parser().parse_args(["--help"])
-        self.sources.append(("", self._suffixed_name()))
-        if keeps_memory(self._peek(AccelerationConfig)["keep_memory"]).value:
-            keep_freed_memory()  # ahead of the first tensor, which a checkpoint may bring
-        stored = self.stored()
-        self.model_name = self._chosen_model(stored.get("model"))
+        # Before the first tensor, which a checkpoint may bring.
+        if keeps_memory(first["keep_memory"]).value:
+            keep_freed_memory()
+        suffixed: dict[str, Any] = {}
+        if suffix := first.get("suffix"):
+            suffixed = {"name": f"{first['name']}_{self._fill(suffix, sources)}"}
+        stored = self.stored(first | suffixed)
+        self.model_name = self._stored_model(first.get("model"), stored.get("model"))
         parser = self.parser()
-        values = parser.defaults | parser.given(tokens_from(stored), "the checkpoint")
-        given: dict[str, Any] = {}
-        for source, tokens in self.sources:
-            given |= parser.given(for_model(tokens, self.model_name, self.notice), source)
+        given = parser.given_by([(s, for_model(t, self.model_name, self.notice)) for s, t in sources]) | suffixed
         self.given = given.keys()
-        self._build(values | given)
+        self._build(parser.defaults | stored | given)
 
     def _build(self, values: dict[str, Any]) -> None:
+        self.changed = self._changed(values)
         for title, config in self.sections().items():
             setattr(self, title, from_values(config, values))
         self.model = from_values(self.config_class, values)
 
-    def _file(self, name: str) -> Source:
-        path, tokens = read_options(name)
-        return path, modernise(tokens, lambda message: self.notice(f"{path}: {message}"), ignored=self.ignored)
-
-    def _peek(self, *configs: type) -> dict[str, Any]:
-        """What is said before it is known for which model; with the defaults of `configs`."""
+    def _first_look(self, tokens: Sequence[str]) -> dict[str, Any]:
+        """Return the options that decide which others there are, with defaults."""
         parser = OptionParser(prog=self.program, add_help=False)
         self.add_commands(parser)
-        for config in configs:
+        for config in self.early_configs():
             parser.add_options("", config)
-        return self._values(parser)
+        return parser.defaults | parser.given(tokens, strict=False)
 
-    def _values(self, parser: OptionParser) -> dict[str, Any]:
-        """The defaults of `parser` and what the sources say of its options, whatever else they say."""
-        values = dict(parser.defaults)
-        for source, tokens in self.sources:
-            values |= parser.given(tokens, source, strict=False)
-        return values
+    def _file(self, name: str) -> Source:
+        path, tokens = read_options(name)
+        return path, self._modernised(tokens, f"{path}: ")
 
-    def _chosen_model(self, stored: str | None = None) -> str:
-        name = self._peek().get("model", stored or self.default_model)
+    def _modernised(self, tokens: Sequence[str], about: str = "") -> list[str]:
+        return modernise(tokens, lambda message: self.notice(f"{about}{message}"), ignored=self.ignored)
+
+    def _checked_model(self, name: str) -> str:
         if name not in self.models:
             raise UserError(f"--model {name!r}: choose from {', '.join(self.models)}")
-        if stored is not None and name not in (stored, "test"):
-            raise UserError(f"--model {name}: {self.path} is a {stored}; leave --model out")
-        return stored or name
+        return name
 
-    def _suffixed_name(self) -> list[str]:
-        """A token for the name with its suffix, whose braces hold names of options; none without a suffix."""
-        suffix = self._peek().get("suffix")
-        if not suffix:
-            return []
+    def _stored_model(self, given: str | None, stored: str | None) -> str:
+        """Return the model's name: that of the checkpoint, or the one that is given."""
+        if given is not None and stored is not None and given not in (stored, "test"):
+            raise UserError(f"--model {given}: {self.path} is a {stored}; leave --model out")
+        return stored or self.model_name
+
+    def _fill(self, suffix: str, sources: Sequence[Source]) -> str:
+        """Return `--suffix` with the names of options in braces replaced by their values."""
         parser = self.parser()
-        values = {"model": self.model_name} | self._values(parser)
+        tokens = [token for _, tokens in sources for token in for_model(tokens, self.model_name, self.notice)]
+        values = {"model": self.model_name} | parser.defaults | parser.given(tokens, strict=False)
         words = {name: "x".join(map(str, v)) if isinstance(v, list | tuple) else v for name, v in values.items()}
         try:
-            return [f"--name={words['name']}_{suffix.format_map(parser.by_every_name(words))}"]
+            return suffix.format_map(parser.by_every_name(words))
         except (KeyError, ValueError, AttributeError) as error:
             raise UserError(f"--suffix {suffix}: braces hold names of options, not {error}") from None
 
     @file_errors("--checkpoints_dir")
     def _load_checkpoint(self, folder: Path, epoch: str, mapped: bool = False) -> dict[str, Any]:
-        """Read a checkpoint of the run in `folder`; gives the options that it was saved with."""
+        """Load a checkpoint of the run in `folder`; return the options that it was saved with."""
         self.path = checkpoint_path(folder, epoch)
         self.checkpoint = checkpoint.load(self.path, mapped=mapped)
         if self.checkpoint["options"].get("model") not in MODELS:
@@ -147,32 +139,32 @@ class BaseOptions:
 
     @property
     def config_class(self) -> type:
-        """The dataclass of the chosen model's own options."""
+        """The dataclass of the model's own options."""
         return MODELS[self.model_name].Config
 
     def model_defaults(self) -> Mapping[str, Any]:
-        """What the chosen model changes of the other sections' defaults."""
+        """Return the defaults of other sections' options that the model replaces."""
         return MODELS[self.model_name].defaults
 
     def shown_defaults(self) -> dict[str, str | None]:
-        """What the help says of defaults that depend on other things; None leaves the option out of it."""
+        """Return words for the help in place of defaults, or None for options that the help leaves out."""
         return {}
 
     def parser(self) -> OptionParser:
-        """The parser for the chosen model: its own options, in groups."""
+        """Build the parser for the chosen model."""
         parser = OptionParser(prog=self.program, description=self.description, epilog=self.epilog())
         self.add_commands(parser)
-        defaults = {**self.model_defaults(), **self.defaults}
+        defaults, shown = {**self.model_defaults(), **self.defaults}, self.shown_defaults()
         for title, config in self.sections().items():
-            parser.add_options(title, config, defaults, self.shown_defaults())
+            parser.add_options(title, config, defaults, shown)
             if title == "data":
-                parser.add_options(f"model {self.model_name}", self.config_class, shown=self.shown_defaults())
+                parser.add_options(f"model {self.model_name}", self.config_class, shown=shown)
         return parser
 
     def add_commands(self, parser: OptionParser) -> None:
-        """Add the options that decide on the others."""
+        """Add the options that are in no dataclass: they decide on the others."""
         models = "{" + ",".join(self.models) + "}"
-        parser.add_argument("--model", metavar=models, help=f"which model (default: {self.shown_model})")
+        parser.add_argument("--model", metavar=models, help=f"model (default: {self.shown_model})")
         parser.add_argument(
             "--options",
             type=expanded_path,
@@ -181,59 +173,61 @@ class BaseOptions:
             metavar="FILE",
             help="YAML files of options, or names of presets",
         )
-        parser.add_argument("--suffix", metavar="TEXT", help="added to the name; {lr} in it becomes the value of --lr")
+        parser.add_argument(
+            "--suffix", metavar="TEXT", help="appended to the name; {lr} in it is replaced by the value of --lr"
+        )
 
     def epilog(self) -> str:
-        """What the help says at its end."""
+        """Return the end of the help."""
         return f"Presets: {', '.join(presets())}. --model X --help shows the options of another model."
 
     def as_dict(self) -> dict[str, Any]:
-        """All options, flat, as plain values: what options.yaml and the checkpoint hold."""
+        """Return all options by name, as plain values."""
         values: dict[str, Any] = {"model": self.model_name}
         for title in self.sections():
             values |= as_dict(getattr(self, title))
         return values | as_dict(self.model)
 
-    def one_line(self, work: Callable[[], Any]) -> Any:
-        """Run `work` as `errors.ending` does, with one line too if memory runs out or a loader's worker dies."""
-        with ending(self.program, "--verbose" in self.argv, self.way_on):
-            try:
-                return work()
-            except (RuntimeError, MemoryError) as error:
-                if is_out_of_memory(error):
-                    raise UserError(f"out of memory: {self.ways_out()}") from error
-                if failure := worker_failure(error):  # it is raised wherever the program is at that moment
-                    raise failure from error
-                raise
-
-    def way_on(self) -> str:
-        """How to go on with work that a signal has stopped; empty if it begins anew."""
-        return ""
-
-    def ways_out(self) -> str:
-        """What there is to do where memory does not suffice."""
-        raise NotImplementedError
-
-    def fail(self, message: str, code: int = 2) -> NoReturn:
-        """End the program with one line."""
-        end(self.program, message, code)
+    def _changed(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the names of the options that differ from their defaults."""
+        defaults = {**self.model_defaults(), **self.defaults}
+        changed = ["model"] if self.model_name != self.default_model else []
+        for config in (*self.sections().values(), self.config_class):
+            own = from_values(config, values)
+            usual = {f.name: defaults.get(f.name, f.default) for f in dataclasses.fields(config)}
+            before = as_dict(from_values(config, usual))
+            changed += [name for name, value in as_dict(own).items() if before[name] != value]
+        return changed
 
     def notice(self, message: str) -> None:
-        """One line on stderr that changes nothing."""
+        """Print a note on stderr."""
         print(f"{self.program}: note: {message}", file=sys.stderr)
 
 
+def option_files(argv: Sequence[str]) -> list[str]:
+    """Return the values of `--options` on the command line."""
+    names: list[str] = []
+    takes = False
+    for token in argv:
+        if token.startswith("--options="):
+            names.append(expanded_path(token.partition("=")[2]))
+        elif takes and not token.startswith("-"):
+            names.append(expanded_path(token))
+        takes = token == "--options" or (takes and not token.startswith("-"))
+    return names
+
+
 def presets() -> list[str]:
-    """The names of the presets."""
+    """Return the names of the presets."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 @file_errors("--options")
 def read_options(name: str) -> Source:
-    """The path and the tokens of a YAML file, or of a preset by its name.
+    """Return the path and the tokens of a YAML file, or of the preset of that name.
 
     Raises:
-        ValueError: if there is no such file or it is no flat list of options.
+        UserError: if there is no such file, or it is not a flat list of options.
     """
     path = Path(name) if Path(name).is_file() else PRESETS / f"{name}.yaml"
     if not path.is_file():

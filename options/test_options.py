@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from i2i.acceleration import AccelerationConfig
 from i2i.atomic import fitting
-from i2i.config import OptionParser, as_dict
-from i2i.data import DataConfig, ImageDataset
-from i2i.data.seen import refuse_wrong_layout
+from i2i.config import OptionParser
+from i2i.data import DataConfig
 from i2i.errors import UserError, file_errors
 from i2i.metrics.config import CardConfig, JudgesConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import RunConfig, saved_epochs
-from i2i.translate import REFERENCE_LABELS, Labels, TestConfig, suitable_batch_size, suitable_readers
-from i2i.translate.material import of_generation, of_translation
-from i2i.translate.metrics import Assessment, about_weights
-from i2i.translate.translator import Translator, load_model
+from i2i.translate import REFERENCE_LABELS, Labels, TestConfig
 from options.base_options import BaseOptions
 from options.retired import IGNORED
 
 ENDS = ("in_channels", "out_channels", "in_classes", "out_classes", "in_range", "out_range")
 DOMAINS = (*ENDS, "conditions", "condition_channels", "condition_classes")
 READING = ("derive", "derive_scale", "alpha", "pages", "max_pixels")
-# What a test takes over from its run, besides the model's.
+# Options that a test takes from its run, besides those of the model.
 STORED = ("model", "direction", "dataset_mode", "crop_size", *DOMAINS, *READING)
-# Decided by the model, or fixed.
+# Options of the data that a test does not have.
 TRAINING = ("augment", "augment_preset", "augment_color", "augment_file", "cache", "cache_limit", "cache_dir")
 HIDDEN = (*DOMAINS, *TRAINING, "flip", "serial_batches", "max_dataset_size")
-SUITABLE = ("batch_size", "num_threads")  # which the translation chooses unless they are given
+BY_NETWORK = ("batch_size", "num_threads")  # chosen for the network and the device unless they are given
 
 
 class TestOptions(BaseOptions):
-    """Options of a test: those of the model, its direction and its layout come from the run's checkpoint.
+    """Options of a test. Those of the model, its direction and its layout come from the run's checkpoint.
 
-    A run folder of the reference implementation serves as well: its generator's architecture is read off the weights.
+    `--name` may also be a run folder of the reference implementation.
     """
 
     __test__ = False  # not a test case, whatever its name makes pytest think
@@ -64,8 +59,8 @@ class TestOptions(BaseOptions):
     acceleration: AccelerationConfig
     card: CardConfig
     judges: JudgesConfig
-    weights: Path | None = None  # a generator of the reference implementation, instead of a checkpoint
-    opposite: bool = False  # whether a CycleGAN's other generator is asked for
+    weights: Path | None = None  # a generator of the reference implementation, in place of a checkpoint
+    opposite: bool = False  # True: use a CycleGAN's generator for the other direction
 
     def sections(self) -> dict[str, type]:
         return {
@@ -79,7 +74,7 @@ class TestOptions(BaseOptions):
 
     def shown_defaults(self) -> dict[str, str | None]:
         hidden = [*HIDDEN, *(field.name for field in dataclasses.fields(self.config_class))]
-        words = {"load_size": "the crop_size"} | dict.fromkeys(SUITABLE, "what suits the network and the device")
+        words = {"load_size": "the crop_size"} | dict.fromkeys(BY_NETWORK, "by network and device")
         return dict.fromkeys(STORED, "the run's") | dict.fromkeys(hidden) | words
 
     def add_commands(self, parser: OptionParser) -> None:
@@ -94,20 +89,27 @@ class TestOptions(BaseOptions):
             "--norm none says that it had no normalisation, --no_dropout that it had no dropout."
         )
 
-    def stored(self) -> dict[str, Any]:
-        values = self._peek(RunConfig, TestConfig, DataConfig)
-        folder = Path(values["checkpoints_dir"]) / values["name"]
-        weights = values["reference_weights"] or _reference_file(folder, values)
+    def early_configs(self) -> tuple[type, ...]:
+        return (*super().early_configs(), TestConfig, DataConfig)
+
+    def stored(self, first: dict[str, Any]) -> dict[str, Any]:
+        folder = Path(first["checkpoints_dir"]) / first["name"]
+        weights = first["reference_weights"] or reference_file(folder, first)
         if weights is not None:
             self.weights = Path(weights)
             return {}
-        options = self._load_checkpoint(folder, values["epoch"], mapped=True)
+        options = self._load_checkpoint(folder, first["epoch"], mapped=True)
         own = {field.name for field in dataclasses.fields(MODELS[options["model"]].Config)}
         return {name: value for name, value in options.items() if name in own.union(STORED)}
 
     @property
     def config_class(self) -> type:
         return MODELS.get(self.model_name, Pix2Pix).Config
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The domains that the run translates to."""
+        return MODELS.get(self.model_name, Pix2Pix).targets
 
     def model_defaults(self) -> Mapping[str, Any]:
         return MODELS[self.model_name].defaults if self.model_name in MODELS else {"dataset_mode": "single"}
@@ -125,126 +127,51 @@ class TestOptions(BaseOptions):
         if self.card.metrics:
             self._write_what_is_judged()
         if self.test.truncation is not None and not self.generates:
-            raise UserError("--truncation: this run translates images, and only a cgan draws noise to truncate")
+            raise UserError(
+                "--truncation: this run translates images, and only runs that generate images draw noise to truncate"
+            )
         if {"load_size", "crop_size"} & set(self.given) and self.data.preprocess == "none":
             self.notice("sizes have no effect with --preprocess none, which keeps the images' own; see --preprocess")
 
     def _write_what_is_judged(self) -> None:
         if self.test.part:
             raise UserError(f"--metrics judges a whole folder: leave --part {self.test.part} out, or run i2i.evaluate")
-        restores = self.model_name == "cyclegan" and {"auto", "cycle"} & set(self.card.metrics or ())
+        restores = "a" in self.targets and {"auto", "cycle"} & set(self.card.metrics or ())
         if restores or self.test.pictures == "fake":
             self.test = dataclasses.replace(self.test, pictures="all" if restores else "real_fake")
 
-    def assessment(self, translator: Translator, dataset: ImageDataset | None, folder: Path) -> Assessment | None:
-        """What judges the pictures of this test in `folder`, where --metrics asks for it; `dataset` are its inputs.
-
-        Raises:
-            ValueError: if anything is missing that the metrics need.
-        """
-        if not self.card.metrics:
-            return None
-        trained_on = self.checkpoint["options"] if self.checkpoint is not None else None
-        if dataset is None:
-            material = of_generation(translator, self.test, self.data, trained_on)
-        else:
-            material = of_translation(dataset, self.data, trained_on)
-        about = about_weights(self.weights or self.path, self.checkpoint, self.test.ema, self.data.phase)
-        places = {"data": self.data.dataroot, "inputs": self.test.input}
-        about["subject"] |= {name: place for name, place in places.items() if place}
-        about |= {
-            "title": f"{self.run.name}: {folder.name}",
-            "options": {"test.py": self.as_dict()} | ({"train.py": trained_on} if trained_on else {}),
-            "command": shlex.join(["python", "test.py", *self.argv]),
-        }
-        labels = Labels(target="fake") if dataset is None else self.labels
-        return Assessment(translator, self.test, self.card, self.judges, material, labels, about)
-
     def _compare_direction(self, trained: str) -> None:
         self.opposite = self.data.direction != trained
-        if self.opposite and self.model_name != "cyclegan":
+        if self.opposite and "a" not in self.targets:
             raise UserError(
                 f"--direction {self.data.direction}: {self.path} is a {self.model_name} trained {trained}, "
-                "and only a cyclegan has a generator for the other way; train another run"
+                "which has no generator for the other direction; train another run"
             )
-
-    def translator(self) -> Translator:
-        """The model to translate with; sets what suits it of `data`."""
-        translator = self._load_translator()
-        batch_size, readers = suitable_batch_size(translator), suitable_readers(translator.device, self.test.processes)
-        suitable: dict[str, Any] = dict(zip(SUITABLE, (batch_size, readers), strict=True))
-        self.data = dataclasses.replace(self.data, **{k: v for k, v in suitable.items() if k not in self.given})
-        return translator
-
-    def _load_translator(self) -> Translator:
-        common: dict[str, Any] = {
-            "device": self.run.device,
-            "seed": self.run.seed,
-            "running_statistics": self.test.eval,
-            "acceleration": self.acceleration,
-        }
-        if self.checkpoint is None:
-            assert self.weights is not None  # a test has the one or the other
-            norm = self.model.norm if "norm" in self.given else None
-            return Translator.from_reference(self.weights, norm=norm, dropout=self.model.dropout, **common)
-        model = load_model(self.checkpoint, as_dict(self.model), self.test.ema)
-        averaged = self.test.ema and self.checkpoint["ema"] is not None
-        return Translator(model, target="a" if self.opposite else "b", averaged=averaged, **common)
-
-    def images(self, translator: Translator) -> DataConfig:
-        """What to translate, read as the model takes it."""
-        data = dataclasses.replace(self.data, max_dataset_size=self.test.num_test or self.data.max_dataset_size)
-        spec = translator.model.spec
-        if self.checkpoint is not None:
-            data = data.swapped() if self.opposite else data
-        elif spec.a:  # the reference's colorization
-            data = dataclasses.replace(data, derive="colorization", in_channels=3, out_channels=3)
-        else:
-            data = dataclasses.replace(data, in_channels=spec.in_channels, out_channels=spec.out_channels)
-        if self.test.input and data.conditions:
-            raise UserError(
-                "--input is one image, the run takes several: lay them out below --dataroot as for training"
-            )
-        if self.test.input:
-            data = dataclasses.replace(data, dataroot=self.test.input, dataset_mode="single")
-        return data
 
     def way_on(self) -> str:
-        is_known = hasattr(self, "model_name") and not self.generates
-        return "the same command with --skip_existing goes on" if is_known else ""
+        """Return how to continue after the test was stopped."""
+        return "" if self.generates else "the same command with --skip_existing goes on"
 
-    def check_layout(self, dataset: ImageDataset) -> None:
-        """Compare the files to translate with those of training: single images and pairs side by side are mixed up.
-
-        Nothing is checked where --dataset_mode says how they are to be read, or the checkpoint does not tell.
-
-        Raises:
-            UserError: if they certainly are of another layout; a note is printed if they may be.
-        """
-        seen = self.checkpoint.get("data") if self.checkpoint is not None else None
-        insists = "dataset_mode" in self.given and self.data.dataset_mode == dataset.config.dataset_mode
-        if seen and not insists and (message := refuse_wrong_layout(dataset, seen, "b" if self.opposite else "a")):
-            self.notice(message)
-
-    def ways_out(self) -> str:
+    def less_memory(self) -> str:
+        """Return which options reduce the memory that a test takes."""
         ways = "a smaller one, --precision bf16, and smaller images (--preprocess scale_width --load_size 512)"
-        return f"--batch_size {self.data.batch_size} was too much; {ways} all take less"
+        return f"--batch_size {self.data.batch_size} was too much; {ways} all take less memory"
 
     @property
     def generates(self) -> bool:
-        """Whether images come from labels, not from images."""
-        return self.model_name == "cgan"
+        """True if the run makes images from labels, and translates none."""
+        return self.model_name in MODELS and MODELS[self.model_name].generates
 
     @property
     def labels(self) -> Labels:
-        """What the files of the input, the output and the truth are called."""
+        """The labels in the names of the files of input, output and truth."""
         if self.model_name == "test":
             return REFERENCE_LABELS
         return Labels("real_B", "fake_A", "real_A") if self.opposite else Labels("real_A", "fake_B", "real_B")
 
     @property
     def folder(self) -> Path:
-        """Where the results go, unless others lie there already: see `i2i.results.results_folder`."""
+        """The results folder, unless it holds other results: see `i2i.results.results_folder`."""
         what = Path(self.test.input).resolve().name.replace(".", "_") if self.test.input else self.data.phase
         which = self.test.epoch if self.weights is None else self.weights.stem.split("_net_")[0]
         backwards = f"_{self.data.direction}" if self.opposite else ""
@@ -253,11 +180,11 @@ class TestOptions(BaseOptions):
 
 
 @file_errors("--checkpoints_dir")
-def _reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:
-    """The generator's file in a run folder of the reference implementation; None for any other folder.
+def reference_file(folder: Path, values: Mapping[str, Any]) -> Path | None:
+    """Return the generator's file in a run folder of the reference implementation, or None for another folder.
 
     Raises:
-        ValueError: if it has no file of that epoch or suffix; names those that it has.
+        UserError: if it has no file of that epoch or suffix; names those that it has.
     """
     there = sorted(path.name for path in folder.glob("*_net_G*.pth"))
     if not there or saved_epochs(folder):

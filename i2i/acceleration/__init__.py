@@ -1,8 +1,8 @@
-"""Acceleration: the same mathematics faster, or faster still in lower precision, without a line of it in models."""
+"""Acceleration: precision, memory layout, kernels and compiling, applied to networks from outside."""
 
 from i2i.acceleration.apply import accelerate, autocast, eagerly, mark_step, uncompile
-from i2i.acceleration.choices import Choices, Work, choose
-from i2i.acceleration.config import AccelerationConfig
+from i2i.acceleration.checkpointing import checkpoint_activations
+from i2i.acceleration.choices import AccelerationConfig, Choices, Work, choose
 
 __all__ = [
     "AccelerationConfig",
@@ -10,6 +10,7 @@ __all__ = [
     "Work",
     "accelerate",
     "autocast",
+    "checkpoint_activations",
     "choose",
     "eagerly",
     "mark_step",

@@ -1,14 +1,18 @@
-"""Choices put to work on networks: layouts, kernels, compiling."""
+"""Apply decisions on layout, kernels and compiling to networks."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from i2i.acceleration.choices import Choices
+
+log = logging.getLogger(__name__)
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -19,11 +23,10 @@ def accelerate(
     device: torch.device,
     compiled: Iterable[nn.Module] | None = None,
 ) -> None:
-    """Prepare `networks`, which lie on `device`, in place and once; of `compiled` (default: all) the code is compiled.
+    """Prepare `networks` on `device` in place, once; compile those in `compiled` (default: all) at their first call.
 
-    Compiling happens at the first call; it suits generators, whereas a compiled discriminator would compute the
-    gradients of its weights in the generator's phases too. Names of parameters stay as they are. The networks alone are
-    changed; the settings of the process belong to the program, see `i2i.process`.
+    A compiled discriminator would compute the gradients of its weights in the generator's phases too, so training
+    compiles the generators alone. Parameter names do not change. A network that cannot be compiled runs uncompiled.
     """
     networks = list(networks)
     for network in networks:
@@ -34,11 +37,28 @@ def accelerate(
             _lay_out(network, device)
     if choices.compile != "off":
         for network in networks if compiled is None else compiled:
-            network.compile(mode=None if choices.compile == "default" else choices.compile)
+            _compile(network, None if choices.compile == "default" else choices.compile)
+
+
+def _compile(network: nn.Module, mode: str | None) -> None:
+    network.compile(mode=mode)
+    compiled: Any = network._compiled_call_impl
+
+    def call(*inputs: Any, **keywords: Any) -> Any:
+        try:
+            return compiled(*inputs, **keywords)
+        except Exception as error:  # compilers fail in many ways; an error of the network itself occurs again below
+            uncompile([network])
+            results = network(*inputs, **keywords)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.warning("compiling failed, continuing without it: %s", reason)
+            return results
+
+    network._compiled_call_impl = call
 
 
 def _lay_out(network: nn.Module, device: torch.device) -> None:
-    # On the CPU weights stay as they are: their gradients and the optimiser would be converted back and forth.
+    # On the CPU weights keep their layout, or their gradients would be converted in every step.
     if device.type == "cuda":
         network.to(memory_format=torch.channels_last)
     network.register_forward_pre_hook(_channels_last)
@@ -52,20 +72,20 @@ def _channels_last(network: nn.Module, inputs: tuple[Tensor | None, ...]) -> tup
 
 
 def uncompile(networks: Iterable[nn.Module]) -> None:
-    """Take the compiling of `accelerate` back."""
+    """Undo the compiling of `accelerate`."""
     for network in networks:
         network._compiled_call_impl = None
 
 
 def autocast(choices: Choices, device: torch.device) -> AbstractContextManager:
-    """The context in which networks compute in half precision, if that was chosen."""
+    """Return the context in which networks compute in half precision, if that was chosen."""
     dtype = HALF.get(choices.precision)
     return torch.autocast(device.type, dtype) if dtype else nullcontext()
 
 
 @contextmanager
 def eagerly(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Run compiled `networks` uncompiled, for calls that they would have to be compiled for once more."""
+    """Run compiled `networks` uncompiled, for calls with other shapes or modes."""
     compiled = [(network, network._compiled_call_impl) for network in networks]
     uncompile(network for network, _ in compiled)
     try:
@@ -76,6 +96,6 @@ def eagerly(networks: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def mark_step(choices: Choices) -> None:
-    """Tell CUDA graphs that a step begins: what networks gave in the last one may be overwritten."""
+    """Tell CUDA graphs that a step begins; they may overwrite the outputs of the last one."""
     if choices.compile == "reduce-overhead":
         torch.compiler.cudagraph_mark_step_begin()

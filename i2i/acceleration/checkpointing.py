@@ -1,4 +1,4 @@
-"""Activations computed twice instead of kept (Chen et al. 2016, arXiv 1604.06174): less memory for more time."""
+"""Activation checkpointing: recompute activations in the backward pass (Chen et al. 2016, arXiv 1604.06174)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from i2i.errors import UserError
 
 
 def checkpoint_activations(networks: Iterable[nn.Module]) -> None:
-    """Let the units of the networks keep their inputs alone, and compute the rest again when gradients are taken.
+    """Store only the inputs of each unit of the networks, and recompute the rest for the backward pass.
 
-    A unit is a layer of a network's lists, such as a residual block, or another child of it. Values and gradients are
-    the same to the bit, double backward included; what is drawn is drawn the same twice, running statistics move once.
-    Nothing is kept or computed twice without a gradient. The keys of state dicts stay.
+    A unit is an entry of a ModuleList, such as a residual block, or another child of the network. Values and gradients
+    stay the same to the bit, also of gradient penalties; random numbers repeat, and running statistics move once. State
+    dict keys stay.
 
     Raises:
-        ValueError: if a network is compiled: the compiler decides by itself what to compute again; and under spectral
-            normalisation, whose estimate moves whenever a weight is read.
+        UserError: if a network is compiled, or has spectral normalisation, whose estimate changes at every read.
     """
     for network in networks:
         if any(is_parametrized(module) for module in network.modules()):
@@ -44,7 +43,7 @@ def _units(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def _leave_input_alone(unit: nn.Module) -> None:
-    # What is computed a second time starts from the input, which an activation in front must not have changed.
+    # The input is needed again: an activation at the start must not change it in place.
     layers = (module for module in unit.modules() if not isinstance(module, nn.Sequential | nn.Identity))
     first = next(layers, unit)
     if getattr(first, "inplace", False):
@@ -59,7 +58,7 @@ def _recomputed(unit: nn.Module, still: _StillStatistics, *inputs: Any, **keywor
 
 
 class _StillStatistics:
-    """Running statistics of the batch norms of `unit` stay as they are, for they have seen the batch; entered often."""
+    """A context in which batch norms of `unit` keep their running statistics, as they have seen the batch before."""
 
     def __init__(self, unit: nn.Module) -> None:
         self.norms = [module for module in unit.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

@@ -1,4 +1,4 @@
-"""What discriminators see instead of images where these are few: the same random changes of real and generated ones."""
+"""Augmentation of the discriminator's input, for small data sets: DiffAugment and ADA."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def along(values: Tensor, dim: int) -> Tensor:
     return values[:, None, :, None] if dim == 2 else values[:, None, None, :]
 
 
-# What changes the places of pixels is one for all images of a sample; colours change in each image by themselves.
+# Geometric changes are the same for all images of a sample; colours change in each image independently.
 COLORS: dict[str, Callable[[Tensor], Tensor]] = {"color": color}
 PLACES: dict[str, Callable[[Tensor], Tensor]] = {
     "translation": translation,
@@ -120,7 +120,7 @@ class DiscriminatorAugment(nn.Module):
         images_to_full: how many real images it takes `p` to get from 0 to 1.
 
     Raises:
-        ValueError: for an unknown name in `policy`.
+        UserError: for an unknown name in `policy`.
     """
 
     p: Tensor

@@ -1,4 +1,4 @@
-"""What every model has in common: players, phases, and the contract with the trainer and the translator."""
+"""The base of all models: players, phases, and what the trainer and the translator call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from i2i.config import check_choice, check_range, option
 from i2i.data.batch import Batch, DataSpec
 from i2i.errors import UserError
 from i2i.losses import Distance
-from i2i.models.game import AdversarialConfig
+from i2i.models.adversarial import AdversarialConfig, AdversarialLoss
+from i2i.models.statistics import DiscriminatorStatistics
 from i2i.networks import (
     DISCRIMINATORS,
     GENERATORS,
@@ -25,31 +26,9 @@ from i2i.networks import (
 )
 from i2i.networks.spectral import spectral_normalize
 
-# What the weights were made for, whether or not their shapes tell: option -> attribute of the config.
-ARCHITECTURE = {
-    "generator": "generator",
-    "num_blocks": "num_blocks",
-    "num_downs": "num_downs",
-    "generator_filters": "generator_filters",
-    "discriminator": "discriminator",
-    "n_layers_D": "n_layers_D",
-    "discriminator_filters": "discriminator_filters",
-    "noise_dim": "noise_dim",
-    "norm": "norm",
-    "norm_D": "discriminator_norm",
-    "upsample": "upsample",
-    "spectral_norm": "spectral_norm",
-    "conditioning": "conditioning",
-    "conditioning_D": "conditioning_D",
-    "unconditional": "unconditional",
-    "minibatch": "minibatch",
-    "style": "style",
-    "mapping_layers": "mapping_layers",
-}
-
 
 class Phase(NamedTuple):
-    """One update: whose weights move on which losses."""
+    """One update: which player's weights move on which losses."""
 
     player: str  # a key of model.players
     losses: dict[str, Tensor]  # by name, weighted; their sum is the objective, the keys are the log
@@ -58,35 +37,42 @@ class Phase(NamedTuple):
 
 
 class Player(NamedTuple):
-    """Modules that one optimiser moves."""
+    """Networks that are moved by one optimiser."""
 
     modules: tuple[nn.Module, ...]
-    ema: bool = False  # whether a moving average of the weights is of use
+    ema: bool = False  # True for generators: --ema averages their weights
 
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters of all modules that require a gradient."""
+        """Return the parameters of all modules that require a gradient."""
         return [p for module in self.modules for p in module.parameters() if p.requires_grad]
 
 
 @dataclasses.dataclass(frozen=True)
 class TranslationConfig(AdversarialConfig):
-    """Options of models whose generators turn images into images."""
+    """Options of models whose generators translate images."""
 
-    generator: str = option("resnet_9blocks", "generator", choices=tuple(GENERATORS), aliases=("--netG",))
-    num_blocks: int | None = option(None, "residual blocks of --generator resnet (default: 9)")
-    num_downs: int | None = option(None, "halvings of --generator unet (default: 8)")
-    generator_filters: int = option(64, "filters of the generator's first layer", aliases=("--ngf",))
-    discriminator: str = option("basic", "discriminator", choices=tuple(DISCRIMINATORS), aliases=("--netD",))
-    n_layers_D: int = option(3, "layers of the n_layers discriminator")
-    discriminator_filters: int = option(64, "filters of the discriminator's first layer", aliases=("--ndf",))
-    norm: str = option("instance", "normalisation", choices=tuple(NORMS))
+    generator: str = option(
+        "resnet_9blocks", "generator", choices=tuple(GENERATORS), aliases=("--netG",), architecture=True
+    )
+    num_blocks: int | None = option(None, "residual blocks of --generator resnet (default: 9)", architecture=True)
+    num_downs: int | None = option(None, "downsampling layers of --generator unet (default: 8)", architecture=True)
+    generator_filters: int = option(64, "filters of the generator's first layer", aliases=("--ngf",), architecture=True)
+    discriminator: str = option(
+        "basic", "discriminator", choices=tuple(DISCRIMINATORS), aliases=("--netD",), architecture=True
+    )
+    n_layers_D: int = option(3, "layers of the n_layers discriminator", architecture=True)
+    discriminator_filters: int = option(
+        64, "filters of the discriminator's first layer", aliases=("--ndf",), architecture=True
+    )
+    norm: str = option("instance", "normalisation", choices=tuple(NORMS), architecture=True)
     norm_D: str | None = option(
         None,
-        "the discriminator's (default: that of --norm, but instance for batch under a gradient penalty)",
+        "normalisation of the discriminator (default: --norm, but instance for batch with a gradient penalty)",
         choices=tuple(NORMS),
+        architecture="discriminator_norm",
     )
     dropout: bool = option(False, "dropout in the generator")
-    upsample: str = option("deconv", "how the generator enlarges", choices=tuple(UPSAMPLINGS))
+    upsample: str = option("deconv", "upsampling in the generator", choices=tuple(UPSAMPLINGS), architecture=True)
     init_type: str = option("normal", "initialisation of the weights", choices=tuple(INITIALIZATIONS))
     init_gain: float = option(0.02, "scale of the initialisation")
 
@@ -101,7 +87,7 @@ class TranslationConfig(AdversarialConfig):
             check_range(name, getattr(self, name), 1)
 
     def build_generator(self, in_channels: int, out_channels: int) -> nn.Module:
-        """A fresh generator from `in_channels` to `out_channels`."""
+        """Build and initialise a generator."""
         generator = build_generator(
             self.generator,
             in_channels=in_channels,
@@ -120,12 +106,12 @@ class TranslationConfig(AdversarialConfig):
 
     @property
     def discriminator_norm(self) -> str:
-        """`norm_D`, or what suits: a gradient penalty is one for every image, and BatchNorm ties them together."""
-        untied = "instance" if self.norm == "batch" and self.penalises_gradients else self.norm
-        return self.norm_D or untied
+        """`norm_D` or its default: with a gradient penalty per image BatchNorm would mix images."""
+        default = "instance" if self.norm == "batch" and self.penalises_gradients else self.norm
+        return self.norm_D or default
 
     def build_discriminator(self, in_channels: int) -> nn.Module:
-        """A fresh discriminator of images with `in_channels`."""
+        """Build and initialise a discriminator of images with `in_channels`."""
         discriminator = DISCRIMINATORS[self.discriminator](
             in_channels=in_channels,
             filters=self.discriminator_filters,
@@ -139,30 +125,31 @@ class TranslationConfig(AdversarialConfig):
 
 
 class GanModel(nn.Module):
-    """A model says whose weights move on which losses, in order; the trainer does everything else.
+    """A model yields phases: which player's weights move on which losses, in order. The trainer does the rest.
 
-    Subclasses set `Config`, `players` and, where they have a counterpart in the reference implementation,
-    `reference_names`; they implement `training_step`, `translate` and `visuals`.
+    Subclasses set `Config`, `players` and the class attributes below, and implement `training_step`, `translate` and
+    `visuals`; those that make images from labels or noise implement `generate`.
     """
 
     Config: ClassVar[type]
-    defaults: ClassVar[dict[str, Any]] = {}  # of options that others own, such as the data's
-    layouts: ClassVar[tuple[str, ...]] = ()  # the --dataset_mode that it can learn from
-    targets: ClassVar[tuple[str, ...]] = ("b",)  # the domains that it translates to
-    reference_names: ClassVar[dict[str, str]] = {}  # G_A ... -> attribute
-    plateau_loss: str = "G_GAN"  # what --lr_policy plateau watches unless told otherwise
+    defaults: ClassVar[dict[str, Any]] = {}  # of options of others, such as the data's
+    layouts: ClassVar[tuple[str, ...]] = ()  # values of --dataset_mode that it can learn from
+    targets: ClassVar[tuple[str, ...]] = ("b",)  # domains that it translates to
+    generates: ClassVar[bool] = False  # True: it makes images from labels or noise, and translates none
+    reference_names: ClassVar[dict[str, str]] = {}  # G_A ... of the reference implementation -> attribute
+    plateau_loss: str = "G_GAN"  # default of --plateau_loss
     players: dict[str, Player]
-    accumulates: bool = False  # set by the trainer: a step is over several batches, which are alive at the same time
+    accumulates: bool = False  # set by the trainer: a step has several batches, whose parts run side by side
 
     def __init__(self, config: Any, spec: DataSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
 
     def load_networks(self, lpips_net: str, lpips_weights: str | None, device: torch.device) -> None:
-        """Load what its distances need to learn by, which is no part of the model.
+        """Load the networks of its distances, such as LPIPS, which are not part of the model.
 
         Raises:
-            ValueError: where the weights are missing; says which file belongs where.
+            UserError: if weights are missing; says which file belongs where.
         """
         for distance in vars(self).values():
             if isinstance(distance, Distance):
@@ -171,39 +158,65 @@ class GanModel(nn.Module):
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         """Yield the phases of one step; code after a yield runs with the updated weights.
 
-        If `accumulates`, several of these are between two phases at the same time: what a local variable holds at a
-        yield is held by each of them, so that it should be neither a loss nor anything else with a graph.
-        The phases may depend on the step and the options, never on the data.
+        The phases may depend on the step and the options, never on the data. If `accumulates`, several of these
+        generators are suspended at the same yield: keep no loss, and nothing with a graph, in local variables there.
         """
         raise NotImplementedError
 
     def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
-        """Images of domain `target` for `batch`, float (N, C, H, W) in [-1, 1]; pure, and the same for any batching.
+        """Return images of domain `target`, float (N, C, H, W) in [-1, 1]; the same for any batching.
 
-        `running_statistics` is the reference's `--eval`: no dropout, and BatchNorm's averages from training.
+        With `running_statistics` (the reference's `--eval`) dropout is off and BatchNorm uses its running averages.
 
         Raises:
-            ValueError: if the model does not translate to that domain.
+            UserError: if the model does not translate to that domain.
         """
         raise NotImplementedError
 
     def visuals(self, batch: Batch, *, seed: int = 0, running_statistics: bool = False) -> dict[str, Tensor]:
-        """Pictures of what the model does with `batch`, by the labels that files and boards show; pure."""
+        """Return pictures of what the model does with `batch`, by the labels that files and boards show."""
         raise NotImplementedError
+
+    def generate(self, labels: Tensor, seed: int, truncation: float | None = None) -> Tensor:
+        """Return an image for each class index in `labels` (N,); row i is determined by its label and `seed + i`.
+
+        Raises:
+            UserError: if the model translates images.
+        """
+        raise UserError("this run translates images, and makes none of classes; call the translator with an image")
+
+    def networks(self) -> list[nn.Module]:
+        """Return the networks of all players."""
+        return [network for player in self.players.values() for network in player.modules]
+
+    def adversarial_losses(self) -> dict[str, AdversarialLoss]:
+        """Return the adversarial losses by their names in the model."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, AdversarialLoss)}
+
+    def discriminator_statistics(self) -> dict[str, DiscriminatorStatistics]:
+        """Return how each discriminator has done lately, by the name of its loss; waits for the device."""
+        return {name: loss.read_statistics() for name, loss in self.adversarial_losses().items()}
+
+    def statistics_state(self) -> dict[str, list[float]]:
+        """Return what `discriminator_statistics` depends on, as plain values; it is not in the state dict."""
+        return {name: loss.statistics.state_dict() for name, loss in self.adversarial_losses().items()}
+
+    def load_statistics_state(self, state: Mapping[str, list[float]]) -> None:
+        """Continue from what `statistics_state` returned."""
+        for name, loss in self.adversarial_losses().items():
+            if name in state:
+                loss.statistics.load_state_dict(state[name])
 
     def load_checkpoint(self, weights: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         """Load the weights of a checkpoint that was saved with `options`.
 
         Raises:
-            ValueError: if they do not fit; names the options that differ.
+            UserError: if they do not fit; names the options that differ.
         """
         own = {field.name: options[field.name] for field in dataclasses.fields(self.config) if field.name in options}
         stored = dataclasses.replace(self.config, **own)
-        differing = {
-            name: (getattr(self.config, attribute), getattr(stored, attribute))
-            for name, attribute in ARCHITECTURE.items()
-            if getattr(self.config, attribute, None) != getattr(stored, attribute, None)
-        }
+        now, then = architecture(self.config), architecture(stored)
+        differing = {name: (now[name], then[name]) for name in now if now[name] != then[name]}
         spec = {name: (value, options[name]) for name, value in self.spec.as_dict().items() if name in options}
         try:
             if not differing:
@@ -212,5 +225,11 @@ class GanModel(nn.Module):
         except RuntimeError as error:
             differing = {name: values for name, values in spec.items() if values[0] != values[1]}
             reason = str(error).split("\n")[-1].strip()[:200]
-        shown = ", ".join(f"--{name} is {now}, there it is {then}" for name, (now, then) in differing.items())
+        shown = ", ".join(f"--{name} is {ours}, there it is {theirs}" for name, (ours, theirs) in differing.items())
         raise UserError(f"the checkpoint is of another architecture: {shown or reason}")
+
+
+def architecture(config: Any) -> dict[str, Any]:
+    """Return the options of a model's config that decide which weights it has, by name."""
+    fields = {field.name: field.metadata["architecture"] for field in dataclasses.fields(config)}
+    return {name: getattr(config, name if mark is True else mark) for name, mark in fields.items() if mark}

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from i2i.data.batch import Batch, DataSpec
 from i2i.errors import UserError
+from i2i.models.adversarial import AdversarialLoss, named
 from i2i.models.base import GanModel, Phase, Player
 from i2i.models.class_config import ClassConfig
-from i2i.models.forward import Forward
-from i2i.models.game import Game, named
 from i2i.models.generation import evaluation_mode
+from i2i.models.shared_forward import SharedForward
 
 SHOWN_CLASSES, SHOWN_IMAGES = 16, 8
 
@@ -24,6 +24,7 @@ class CGAN(GanModel):
 
     Config = ClassConfig
     layouts = ("classes",)
+    generates = True
     defaults = {
         "dataset_mode": "classes",
         "out_channels": 1,
@@ -44,7 +45,7 @@ class CGAN(GanModel):
         self.generator, self.discriminator = config.build_networks(self.num_classes, width, spec.out_channels)
         weight = 1.0 if config.lambda_class is None else config.lambda_class
         auxiliary = config.conditioning_D == "acgan" and self.num_classes > 0
-        self.game = Game(config, (spec.out_channels,), lambda_class=weight if auxiliary else 0.0)
+        self.adversarial = AdversarialLoss(config, (spec.out_channels,), lambda_class=weight if auxiliary else 0.0)
         self.players = {
             "discriminator": Player((self.discriminator,)),
             "generator": Player((self.generator,), ema=True),
@@ -53,44 +54,46 @@ class CGAN(GanModel):
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         for _ in range(self.config.d_steps - 1):
             real, labels = self._images_and_labels(next_batch())
-            yield self._judging(real, self._drawn(real, labels), labels, step)
-            self.game.constrain(self.discriminator)
+            yield self._discriminator_phase(real, self._without_graph(real, labels), labels, step)
+            self.adversarial.clip_weights(self.discriminator)
 
         real, labels = self._images_and_labels(next_batch())
-        forward = Forward(self.generator, self._noise(real), labels, twice=self.accumulates)
-        yield self._judging(real, forward.detached(), labels, step)
-        self.game.constrain(self.discriminator)
-        yield self._generating(real, forward.attached(), labels, step)
+        forward = SharedForward(self.generator, self._noise(real), labels, twice=self.accumulates)
+        yield self._discriminator_phase(real, forward.detached(), labels, step)
+        self.adversarial.clip_weights(self.discriminator)
+        yield self._generator_phase(real, forward.attached(), labels, step)
 
     def _images_and_labels(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         return batch.image("b"), batch.labels() if self.num_classes else None
 
     def _noise(self, real: Tensor) -> Tensor:
-        """Draw the noise of as many images as there are real ones, (N, noise_dim)."""
+        """Draw noise for as many images as `real` has, (N, noise_dim)."""
         return torch.randn(len(real), self.config.noise_dim, device=real.device, dtype=real.dtype)
 
     @torch.no_grad()
-    def _drawn(self, real: Tensor, labels: Tensor | None) -> Tensor:
+    def _without_graph(self, real: Tensor, labels: Tensor | None) -> Tensor:
         return self.generator(self._noise(real), labels)
 
-    def _judge(self, labels: Tensor | None) -> Callable[..., Any]:
+    def _conditioned(self, labels: Tensor | None) -> Callable[..., Any]:
         return lambda images, features=False: self.discriminator(images, labels, features=features)
 
-    def _judging(self, real: Tensor, fake: Tensor, labels: Tensor | None, step: int) -> Phase:
-        real_loss, fake_loss, terms = self.game.discriminator(self._judge(labels), real, fake, step, labels)
+    def _discriminator_phase(self, real: Tensor, fake: Tensor, labels: Tensor | None, step: int) -> Phase:
+        real_loss, fake_loss, terms = self.adversarial.discriminator(
+            self._conditioned(labels), real, fake, step, labels
+        )
         logs = {"D_real": real_loss, "D_fake": fake_loss}
         return Phase("discriminator", {"D": real_loss + fake_loss} | named("D", terms), logs)
 
-    def _generating(self, real: Tensor, fake: Tensor, labels: Tensor | None, step: int) -> Phase:
-        losses = self.game.generator(self._judge(labels), fake, real, step, labels)
+    def _generator_phase(self, real: Tensor, fake: Tensor, labels: Tensor | None, step: int) -> Phase:
+        losses = self.adversarial.generator(self._conditioned(labels), fake, real, step, labels)
         return Phase("generator", named("G", losses))
 
     def latents(self, seeds: Sequence[int], labels: Tensor | None, truncation: float | None = None) -> Tensor:
-        """What the images of `seeds` are drawn from, (N, L): noise, or what a mapping network makes of it.
+        """Return the latents (N, L) of `seeds`: noise, or the output of the mapping network for it.
 
-        `truncation` gives up variety for typical images: noise is held within [-truncation, truncation] (Brock et al.
-        2019, https://arxiv.org/abs/1809.11096, section 3.1), mapped latents are moved to their class's mean, all the
-        way at 0 and not at all at 1 (Karras et al. 2019, https://arxiv.org/abs/1812.04948, appendix B).
+        `truncation` trades variety for typical images: noise is limited to [-truncation, truncation] (Brock et al.
+        2019, https://arxiv.org/abs/1809.11096, section 3.1); mapped latents are interpolated to the mean of their
+        class, which 0 gives and 1 leaves out (Karras et al. 2019, https://arxiv.org/abs/1812.04948, appendix B).
         """
         maps = self.generator.maps_noise
         noise = torch.stack([_noise(seed, self.config.noise_dim, None if maps else truncation) for seed in seeds])
@@ -100,7 +103,7 @@ class CGAN(GanModel):
             return latents if truncation is None else self.generator.truncated(latents, labels, truncation)
 
     def images(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        """Images (N, C, S, S) of latents and classes, which are numbers (N,) or mixtures (N, num_classes); pure."""
+        """Return images (N, C, S, S) for latents and for classes: indices (N,), or mixtures (N, num_classes)."""
         with evaluation_mode(self.generator):
             return self.generator.synthesize(latents, labels if self.num_classes else None)
 
@@ -113,14 +116,17 @@ class CGAN(GanModel):
         running_statistics: bool = True,
         truncation: float | None = None,
     ) -> Tensor:
-        """One image for every label of `batch`; that of row i is named by its label and the seed `seed + i`."""
+        """Return an image for each label of `batch`; row i is determined by its label and `seed + i`."""
         if target != "b":
             raise UserError("cgan makes images from labels; it does not translate images")
         labels = batch.labels()
         return self.images(self.latents(range(seed, seed + len(labels)), labels, truncation), labels)
 
+    def generate(self, labels: Tensor, seed: int, truncation: float | None = None) -> Tensor:
+        return self.translate(Batch(label=labels), seed=seed, truncation=truncation)
+
     def visuals(self, batch: Batch, *, seed: int = 0, running_statistics: bool = True) -> dict[str, Tensor]:
-        """Images generated for the first classes, by the classes' names; `batch` only says where to work."""
+        """Return generated images of the first classes, by class name; `batch` only gives the device."""
         device = batch.labels().device
         if not self.num_classes:
             return {"fake": self.translate(Batch(label=torch.zeros(SHOWN_IMAGES**2, device=device)), seed=seed)}
@@ -135,7 +141,7 @@ def _noise(seed: int, length: int, truncation: float | None) -> Tensor:
     noise = torch.randn(length, generator=torch.Generator().manual_seed(seed))
     if truncation is None:
         return noise
-    # By the inverse of the normal distribution, so that a seed's image keeps its character as it becomes more typical.
+    # By the inverse of the normal distribution function, so that a seed's image changes gradually with the truncation.
     limit = torch.special.ndtr(torch.tensor(truncation, dtype=torch.float64))
     share = torch.special.ndtr(noise.double())
     return torch.special.ndtri((1 - limit) + share * (2 * limit - 1)).float()

@@ -1,4 +1,4 @@
-"""The options of class-conditional GANs, and the networks that they choose."""
+"""The options of class-conditional GANs, and the networks that they select."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 from i2i.config import check_choice, check_range, option, with_default
 from i2i.errors import UserError
 from i2i.losses import GAN_OBJECTIVES
-from i2i.models.game import AdversarialConfig
+from i2i.models.adversarial import AdversarialConfig
 from i2i.networks import (
     CLASS_DISCRIMINATORS,
     CLASS_GENERATORS,
@@ -28,52 +28,78 @@ from i2i.networks import (
 from i2i.networks.spectral import spectral_normalize
 from i2i.networks.stylegan import STYLES
 
-INITIALIZED = {"resnet": ("xavier", 1.0), "biggan": ("orthogonal", 1.0)}  # as their papers do; the others: normal
+INITIALIZED = {"resnet": ("xavier", 1.0), "biggan": ("orthogonal", 1.0)}  # as in their papers; others: normal
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassConfig(AdversarialConfig):
-    """The class-conditional GAN's options; None stands for what suits the network."""
+    """The options of the class-conditional GAN; None selects the default of the network."""
 
-    # without what turns or mirrors a digit into another, or into none
+    # without rotations and flips, which may turn one digit into another
     adaptive_policy: ClassVar[tuple[str, ...]] = ("translation", "scale", "color")
-    generator: str = option("dcgan", "generator", choices=tuple(CLASS_GENERATORS), aliases=("--netG",))
-    generator_filters: int = option(64, "width of the generator", aliases=("--ngf",))
-    discriminator: str | None = option(
-        None, "discriminator (default: the generator's)", choices=tuple(CLASS_DISCRIMINATORS), aliases=("--netD",)
+    generator: str = option(
+        "dcgan", "generator", choices=tuple(CLASS_GENERATORS), aliases=("--netG",), architecture=True
     )
-    discriminator_filters: int = option(64, "width of the discriminator", aliases=("--ndf",))
-    noise_dim: int = option(100, "length of the noise vector")
-    unconditional: bool = option(False, "leave the classes out of both networks")
+    generator_filters: int = option(64, "width of the generator", aliases=("--ngf",), architecture=True)
+    discriminator: str | None = option(
+        None,
+        "discriminator (default: the generator's)",
+        choices=tuple(CLASS_DISCRIMINATORS),
+        aliases=("--netD",),
+        architecture=True,
+    )
+    discriminator_filters: int = option(64, "width of the discriminator", aliases=("--ndf",), architecture=True)
+    noise_dim: int = option(100, "length of the noise vector", architecture=True)
+    unconditional: bool = option(False, "train without class labels", architecture=True)
     conditioning: str | None = option(
-        None, "how the class enters the generator (default: what suits it)", choices=GENERATOR_CONDITIONINGS
+        None,
+        "how the class enters the generator (default: by generator)",
+        choices=GENERATOR_CONDITIONINGS,
+        architecture=True,
     )
     conditioning_D: str | None = option(
-        None, "and the discriminator (default: what suits it)", choices=DISCRIMINATOR_CONDITIONINGS
+        None,
+        "how the class enters the discriminator (default: by discriminator)",
+        choices=DISCRIMINATOR_CONDITIONINGS,
+        architecture=True,
     )
     lambda_class: float | None = option(
-        None, "weight of the classifier's loss under --conditioning_D acgan (default: 1)"
+        None, "weight of the classification loss of --conditioning_D acgan (default: 1)"
     )
     norm: str | None = option(
-        None, "normalisation in an mlp, dcgan or resnet generator (default: batch)", choices=tuple(NORMS)
+        None,
+        "normalisation of an mlp, dcgan or resnet generator (default: batch)",
+        choices=tuple(NORMS),
+        architecture=True,
     )
     norm_D: str | None = option(
         None,
-        "the discriminator's (default: batch in a dcgan, but none under spectral norm or a gradient penalty)",
+        "normalisation of the discriminator (default: batch for dcgan; none with spectral norm or gradient penalties)",
         choices=tuple(NORMS),
+        architecture="discriminator_norm",
     )
-    upsample: str | None = option(None, "how a dcgan generator enlarges (default: deconv)", choices=tuple(UPSAMPLINGS))
+    upsample: str | None = option(
+        None, "upsampling of a dcgan generator (default: deconv)", choices=tuple(UPSAMPLINGS), architecture=True
+    )
     minibatch: str | None = option(
-        None, "what tells the discriminator how images of a batch differ", choices=tuple(MINIBATCH)
+        None,
+        "layer by which the discriminator compares the images of a batch",
+        choices=tuple(MINIBATCH),
+        architecture=True,
     )
     style: str | None = option(
-        None, "how a stylegan generator is styled (default: modulation, as in StyleGAN2)", choices=tuple(STYLES)
+        None,
+        "styles of a stylegan generator (default: modulation, as in StyleGAN2)",
+        choices=tuple(STYLES),
+        architecture=True,
     )
-    mapping_layers: int | None = option(None, "layers of a stylegan generator's mapping network (default: 8)")
-    style_mixing: float | None = option(None, "share of a stylegan generator's images of two styles (default: 0.9)")
+    mapping_layers: int | None = option(
+        None, "layers of a stylegan generator's mapping network (default: 8)", architecture=True
+    )
+    style_mixing: float | None = option(None, "probability of style mixing in a stylegan generator (default: 0.9)")
     gan_mode: str = with_default(AdversarialConfig, "gan_mode", "vanilla")
     init_type: str | None = option(
-        None, "initialisation of the weights (default: what suits the network)", choices=tuple(INITIALIZATIONS)
+        None, "initialisation of the weights (default: by network)", choices=tuple(INITIALIZATIONS)
     )
     init_gain: float | None = option(None, "scale of the initialisation (default: 0.02 for normal, else 1)")
 
@@ -88,7 +114,7 @@ class ClassConfig(AdversarialConfig):
     def _check_combinations(self) -> None:
         if self.lambda_class is not None and self.lambda_class <= 0:
             raise UserError(f"--lambda_class {self.lambda_class:g}: must be more than 0")
-        # 1 is what every network was once saved with.
+        # Earlier versions saved 1 with every network.
         if self.lambda_class not in (None, 1) and self.conditioning_D != "acgan":
             raise UserError(f"--lambda_class {self.lambda_class:g}: only --conditioning_D acgan has a classifier")
         if self.generator == "stylegan" and self.spectral_norm == "both":
@@ -101,22 +127,22 @@ class ClassConfig(AdversarialConfig):
 
     @property
     def chosen_discriminator(self) -> str:
-        """The discriminator's name."""
+        """The name of the discriminator."""
         return self.discriminator or self.generator
 
     @property
     def discriminator_norm(self) -> str | None:
-        """`norm_D`, or what suits: a gradient penalty is one for every image, and BatchNorm ties them together."""
+        """`norm_D` or its default: with gradient penalties per image BatchNorm would mix images."""
         untied = self.penalises_gradients or self.spectral_norm != "none"
         return self.norm_D or ("none" if untied and self.chosen_discriminator == "dcgan" else None)
 
     def build_networks(
         self, num_classes: int, image_size: int, channels: int
     ) -> tuple[ClassGenerator, ClassDiscriminator]:
-        """A fresh generator and a fresh discriminator of squares; 0 classes: unconditional.
+        """Build and initialise both networks for square images; 0 classes means unconditional.
 
         Raises:
-            ValueError: for an option that a network does not take.
+            UserError: for an option that a network does not take.
         """
         common: dict[str, Any] = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
         generator = build_class_network(

@@ -1,4 +1,4 @@
-"""Running a generator without training it: which statistics, which dropout, and nothing left changed."""
+"""Running a generator without training it: evaluation mode, or statistics and dropout of each image by itself."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from i2i.random_state import dropout_mask
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Dropout off and running statistics used, without a gradient; every submodule's mode is put back.
+    """Turn dropout off, use running statistics, and compute no gradients; restore the mode of every submodule.
 
-    Threads that ask for the same module wait for each other.
+    Threads that use the same module wait for each other.
     """
     with locked([module]):
         training = [submodule for submodule in module.modules() if submodule.training]
@@ -38,10 +38,9 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def image_statistics(module: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
-    """Dropout on, drawn for each image from its seed, and BatchNorm by each image's own statistics, for one batch.
+    """For one batch, draw dropout for each image from its seed, and normalise each image by its own statistics.
 
-    How the reference translates unless it is given `--eval`, one image after the other; its running statistics move on
-    the way, ours do not. Apart from the modes of a module in training nothing is changed, not even for the time.
+    The reference translates so unless it is given `--eval`, one image at a time. Running statistics stay as they are.
     """
     device = next(module.parameters()).device
     with evaluation_mode(module), _ByImage([torch.Generator(device).manual_seed(seed) for seed in seeds]):
@@ -49,7 +48,7 @@ def image_statistics(module: nn.Module, seeds: Sequence[int]) -> Iterator[None]:
 
 
 class _ByImage(TorchFunctionMode):
-    """Replace dropout and batch norm, in this thread and context, by versions that treat each image by itself."""
+    """Replaces dropout and batch norm, in this thread and context, by versions that treat each image separately."""
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
@@ -65,7 +64,7 @@ class _ByImage(TorchFunctionMode):
         return function(*arguments, **keywords or {})
 
     def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        return x * dropout_mask(x, p, self.generators)  # an image's numbers do not depend on its company
+        return x * dropout_mask(x, p, self.generators)  # independent of the other images of the batch
 
 
 def _normalised_by_image(
@@ -78,7 +77,7 @@ def _normalised_by_image(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Batch norm with a batch of each image: instance norm with weights, by the kernel for the layout."""
+    """Normalise each image as a batch of its own: an instance norm with weights."""
     if len(x) > 1 and not x.is_cpu:
         return F.instance_norm(x, weight=weight, bias=bias, eps=eps)
     if len(x) > 1 and not is_channels_last(x):
@@ -88,16 +87,16 @@ def _normalised_by_image(
 
 
 def ties_images(generator: nn.Module) -> bool:
-    """Whether an image's result would depend on the others of its batch in training mode."""
+    """Return whether an image's result depends on the other images of its batch in training mode."""
     return any(isinstance(m, nn.Dropout | nn.modules.batchnorm._BatchNorm) for m in generator.modules())
 
 
 def generate(
     generator: nn.Module, images: Tensor, paths: Sequence[str], seed: int, running_statistics: bool = False
 ) -> Tensor:
-    """The generator's output without a gradient, for each image as if it were alone.
+    """Return the generator's output for each image as if it were alone in its batch, without gradients.
 
-    The seed of an image's dropout comes from `seed` and its file name, so that it is the same in any batch.
+    Dropout is seeded for each image by `seed` and its file name.
     """
     if running_statistics or not ties_images(generator):
         with evaluation_mode(generator):

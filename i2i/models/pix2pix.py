@@ -12,30 +12,32 @@ from i2i.config import option, with_default
 from i2i.data.batch import Batch, DataSpec
 from i2i.errors import UserError
 from i2i.losses import Distance, parse_formula
+from i2i.models.adversarial import AdversarialLoss, named
 from i2i.models.base import GanModel, Phase, Player, TranslationConfig
-from i2i.models.forward import Forward
-from i2i.models.game import Game, named
 from i2i.models.generation import generate
+from i2i.models.shared_forward import SharedForward
 
 
 class Pix2Pix(GanModel):
-    """A generator from a to b, and a discriminator that judges b beside the a that it was made from."""
+    """A generator from a to b, and a discriminator of pairs (a, b)."""
 
     @dataclasses.dataclass(frozen=True)
     class Config(TranslationConfig):
-        """Pix2Pix's options."""
+        """The options of pix2pix."""
 
         generator: str = with_default(TranslationConfig, "generator", "unet_256")
         norm: str = with_default(TranslationConfig, "norm", "batch")
         dropout: bool = with_default(TranslationConfig, "dropout", True)
         gan_mode: str = with_default(TranslationConfig, "gan_mode", "vanilla")
-        reconstruction: str = option("100*l1", 'distance to the real b, such as "100*l1 + 10*ssim"')
-        lambda_L1: float | None = option(None, "weight of l1 in the reconstruction")
+        reconstruction: str = option(
+            "100*l1", 'reconstruction loss between fake and real b, such as "100*l1 + 10*ssim"'
+        )
+        lambda_L1: float | None = option(None, "weight of l1 in --reconstruction")
 
         def __post_init__(self) -> None:
             super().__post_init__()
             weights = parse_formula(self.reconstruction)
-            if self.lambda_L1 is not None:  # written into the formula, which then stands alone
+            if self.lambda_L1 is not None:  # part of the formula from here on
                 weights["l1"] = self.lambda_L1
                 formula = " + ".join(f"{weight}*{name}" for name, weight in weights.items())
                 object.__setattr__(self, "reconstruction", formula)
@@ -49,7 +51,7 @@ class Pix2Pix(GanModel):
         super().__init__(config, spec)
         self.generator = config.build_generator(spec.in_channels, spec.out_channels)
         self.discriminator = config.build_discriminator(spec.in_channels + spec.out_channels)
-        self.game = Game(config, (spec.in_channels, spec.out_channels), paired=True)
+        self.adversarial = AdversarialLoss(config, (spec.in_channels, spec.out_channels), paired=True)
         self.reconstruction = Distance(config.reconstruction)
         self.plateau_loss = f"G_{next(iter(parse_formula(config.reconstruction))).upper()}"
         self.players = {
@@ -60,34 +62,40 @@ class Pix2Pix(GanModel):
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         for _ in range(self.config.d_steps - 1):
             batch = next_batch()
-            yield self._judging(batch.image("a"), batch.image("b"), self._drawn(batch.image("a")), step)
-            self.game.constrain(self.discriminator)
+            yield self._discriminator_phase(
+                batch.image("a"), batch.image("b"), self._without_graph(batch.image("a")), step
+            )
+            self.adversarial.clip_weights(self.discriminator)
 
         batch = next_batch()
         a, b = batch.image("a"), batch.image("b")
-        forward = Forward(self.generator, a, twice=self.accumulates)
-        yield self._judging(a, b, forward.detached(), step)
-        self.game.constrain(self.discriminator)
-        yield self._generating(a, b, forward.attached(), step)
+        forward = SharedForward(self.generator, a, twice=self.accumulates)
+        yield self._discriminator_phase(a, b, forward.detached(), step)
+        self.adversarial.clip_weights(self.discriminator)
+        yield self._generator_phase(a, b, forward.attached(), step)
 
     @torch.no_grad()
-    def _drawn(self, a: Tensor) -> Tensor:
+    def _without_graph(self, a: Tensor) -> Tensor:
         return self.generator(a)
 
-    def _generating(self, a: Tensor, b: Tensor, fake_b: Tensor, step: int) -> Phase:
-        adversarial = self.game.generator(self.discriminator, torch.cat((a, fake_b), 1), torch.cat((a, b), 1), step)
+    def _generator_phase(self, a: Tensor, b: Tensor, fake_b: Tensor, step: int) -> Phase:
+        adversarial = self.adversarial.generator(
+            self.discriminator, torch.cat((a, fake_b), 1), torch.cat((a, b), 1), step
+        )
         distances = {f"G_{name.upper()}": value for name, value in self.reconstruction.terms(fake_b, b).items()}
         return Phase("generator", named("G", adversarial) | distances)
 
-    def _judging(self, a: Tensor, b: Tensor, fake_b: Tensor, step: int) -> Phase:
+    def _discriminator_phase(self, a: Tensor, b: Tensor, fake_b: Tensor, step: int) -> Phase:
         pairs = torch.cat((a, b), 1), torch.cat((a, fake_b), 1)
-        real, fake, terms = self.game.discriminator(self.discriminator, *pairs, step)
+        real, fake, terms = self.adversarial.discriminator(self.discriminator, *pairs, step)
         losses = {"D": 0.5 * (real + fake)} | named("D", terms, 0.5)
         return Phase("discriminator", losses, logs={"D_real": real, "D_fake": fake})
 
     def translate(self, batch: Batch, *, target: str = "b", seed: int = 0, running_statistics: bool = False) -> Tensor:
         if target != "b":
-            raise UserError("pix2pix translates in the direction that it was trained in; train another for the other")
+            raise UserError(
+                "pix2pix translates only in the direction that it was trained in; train another run for the other one"
+            )
         return generate(self.generator, batch.image("a"), batch.paths_a, seed, running_statistics)
 
     def visuals(self, batch: Batch, *, seed: int = 0, running_statistics: bool = False) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""One file holds all of a training run's state; it is there whole or not at all."""
+"""Checkpoints: one file with the whole state of a training run, written atomically."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FORMAT = 1
 
 
 def save(state: dict[str, Any], path: Path) -> None:
-    """Write `state` so that a crash at any moment leaves the old file or the new one: temporary file, flush, rename.
+    """Write `state` to `path`; a crash at any moment leaves the old file or the new one.
 
     Raises:
-        OSError: if the folder is not writable or the disk is full; nothing is left behind then.
+        OSError: if the folder is not writable or the disk is full.
     """
     temporary = temporary_beside(path)
     try:
@@ -35,7 +35,7 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 
 def save_as_well(saved: Path, path: Path) -> None:
-    """Let `path` be the file `saved` too, as a link where the file system can, else as a copy; atomic as well."""
+    """Make `path` a hard link to the file `saved`, or a copy where the file system has no links; atomic too."""
     temporary = temporary_beside(path)
     temporary.unlink(missing_ok=True)
     try:
@@ -59,12 +59,12 @@ def _flush_folder(folder: Path) -> None:
 
 
 def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, tensors and plain values only.
+    """Read a checkpoint onto the CPU, in today's form; only tensors and plain values are accepted.
 
-    With `mapped` a tensor is read from the file when it is used: for who does not need them all, and copies them soon.
+    With `mapped` a tensor is read from the file when it is first used.
 
     Raises:
-        ValueError: if the file is out of reach or damaged, would run code, or is no checkpoint of i2i.
+        UserError: if the file cannot be read, is damaged, would run code, or is not a checkpoint of i2i.
     """
     try:
         # Elsewhere than on POSIX a file that is mapped cannot be replaced, which training does; no old format can be.
@@ -84,7 +84,41 @@ def load(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         raise UserError(f"{path} has format {state['format']}, this version of i2i reads {FORMAT}; update i2i")
     if not {"options", "spec", "model", "ema", "step"} <= state.keys():
         raise UserError(_damaged(path))
-    return state
+    return modernise(state)
+
+
+def modernise(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the checkpoint of an earlier version in today's form."""
+    monitor, validation = state.get("monitor"), state.get("validation")
+    if validation is not None and "data" not in state:  # then l1 and cycle were of images in [0, 1]
+        validation, state = _with_doubled_distances(validation), state | {"plateau": _doubled_plateau(state)}
+    if monitor is None:
+        return state | {"validation": validation}
+    if validation is not None or "validated_at" in monitor:
+        validation = (validation or {}) | {"validated_at": monitor.get("validated_at", -1)}
+    statistics = {name.replace("game", "adversarial"): value for name, value in monitor.get("games", {}).items()}
+    observed = {"norms": monitor.get("norms", {}), "statistics": statistics, "doctor": monitor.get("doctor")}
+    return {name: value for name, value in state.items() if name != "monitor"} | observed | {"validation": validation}
+
+
+def _with_doubled_distances(validation: dict[str, Any]) -> dict[str, Any]:
+    def doubled(name: str, value: float | None) -> float | None:
+        return 2 * value if value is not None and name.startswith(("l1", "cycle")) else value
+
+    own = {name: doubled(validation["metric"], validation[name]) for name in ("best", "mark")}
+    figures = {name: doubled(name, value) for name, value in validation["figures"].items()}
+    best = {name: doubled(name, value) for name, value in validation["best_figures"].items()}
+    return validation | own | {"figures": figures, "best_figures": best}
+
+
+def _doubled_plateau(state: dict[str, Any]) -> dict[str, Any] | None:
+    plateau = state.get("plateau")
+    if plateau is None or plateau["watched"] not in ("l1", "cycle"):
+        return plateau
+    schedulers = {
+        player: scheduler | {"best": 2 * scheduler["best"]} for player, scheduler in plateau["schedulers"].items()
+    }
+    return plateau | {"schedulers": schedulers}
 
 
 def _damaged(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Options of training."""
+"""The options of training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 
 from i2i.config import check_choice, check_range, option
 from i2i.errors import UserError
-from i2i.training.schedules import POLICIES
+from i2i.training.optimizers import OPTIMIZERS
+from i2i.training.schedules import SCHEDULES
 
 FUSED = ("auto", "on", "off")
 ON_NAN = ("stop", "skip", "rollback")
@@ -16,48 +17,53 @@ ON_NAN = ("stop", "skip", "rollback")
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How long and how to train, and what to keep of it. Frequencies count images."""
+    """How long and how to train, and what to save. Frequencies are numbers of images."""
 
-    n_epochs: int = option(100, "epochs at the full learning rate")
-    n_epochs_decay: int = option(100, "epochs over which it goes down to 0 (policy linear)")
-    lr: float = option(0.0002, "learning rate of Adam")
-    lr_D: float | None = option(None, "the discriminators', if it is another one")
-    beta1: float = option(0.5, "Adam's first momentum")
-    beta2: float = option(0.999, "Adam's second momentum")
-    lr_policy: str = option("linear", "how the learning rate changes", choices=tuple(POLICIES))
-    lr_decay_iters: int = option(50, "epochs between the drops of policy step")
+    n_epochs: int = option(100, "epochs at the initial learning rate")
+    n_epochs_decay: int = option(100, "epochs over which --lr_policy linear lowers the rate to 0")
+    optimizer: str = option("adam", "optimiser of all players", choices=tuple(OPTIMIZERS))
+    optimizer_D: str | None = option(None, "optimiser of the discriminators, if different", choices=tuple(OPTIMIZERS))
+    lr: float = option(0.0002, "initial learning rate")
+    lr_D: float | None = option(None, "initial learning rate of the discriminators, if different")
+    beta1: float = option(0.5, "first momentum of adam and adamw, momentum of sgd")
+    beta2: float = option(0.999, "second momentum of adam and adamw")
+    weight_decay: float = option(0.0, "weight decay of the optimiser")
+    lr_policy: str = option("linear", "learning-rate schedule", choices=tuple(SCHEDULES))
+    lr_decay_iters: int = option(50, "epochs between the drops of --lr_policy step")
+    warmup_steps: int = option(0, "steps over which the learning rate rises linearly from 0")
     plateau_loss: str | None = option(
-        None, "loss whose epoch mean policy plateau watches (default: --best_metric, or without one the model's)"
+        None, "loss that --lr_policy plateau follows (default: --best_metric if validated, else the model's choice)"
     )
-    accumulate: int = option(1, "batches whose gradients are averaged before a step, in the memory of one")
-    fused_adam: str = option("auto", "Adam in one pass over the weights; auto: on the CPU and on CUDA", choices=FUSED)
-    checkpoint_activations: bool = option(False, "compute activations again instead of keeping them: less memory")
-    clip_grad: float | None = option(None, "largest norm of a player's gradient")
-    ema: float | None = option(None, "decay of a moving average of the generator's weights, such as 0.999")
+    accumulate: int = option(1, "batches whose gradients are averaged before each update")
+    fused_adam: str = option("auto", "fused kernels for adam and adamw; auto: on CPU and CUDA", choices=FUSED)
+    checkpoint_activations: bool = option(False, "recompute activations in the backward pass to save memory")
+    clip_grad: float | None = option(None, "clip the gradient norm of each player to this")
+    ema: float | None = option(None, "decay of an exponential moving average of the generator's weights, such as 0.999")
     on_nan: str = option(
         "stop",
-        "where a loss or a gradient is not finite: stop, skip such steps (which copies weights and moments each step), "
-        "or rollback to the last save at half the learning rate",
+        "what to do when a loss or gradient is not finite: stop; skip the step (keeps a copy of weights and moments); "
+        "rollback to the last save and halve the learning rate",
         choices=ON_NAN,
     )
-    doctor: bool = option(True, "look for what goes wrong, and say it")
-    deterministic: bool = option(False, "only algorithms that give the same bits every time, on CUDA too")
-    print_freq: int = option(100, "images between the lines of the log")
+    doctor: bool = option(True, "look for common training problems and report them")
+    deterministic: bool = option(False, "use only deterministic algorithms, on CUDA too")
+    print_freq: int = option(100, "images between lines of the log")
     display_freq: int = option(400, "images between sample pictures")
-    save_latest_freq: int = option(5000, "images between saves of latest.pt, which is saved every 10 minutes too")
-    save_epoch_freq: int = option(5, "epochs between the checkpoints epoch_<N>.pt")
-    keep_checkpoints: int = option(5, "how many of those are kept, the newest")
-    continue_train: bool = option(False, "go on from latest.pt; options come from there unless given anew")
-    overwrite: bool = option(False, "start anew in a folder that holds a run, whose checkpoints are deleted")
+    save_latest_freq: int = option(5000, "images between saves of latest.pt; it is saved every 10 minutes too")
+    save_epoch_freq: int = option(5, "epochs between checkpoints epoch_<N>.pt")
+    keep_checkpoints: int = option(5, "number of the newest epoch_<N>.pt to keep")
+    continue_train: bool = option(False, "continue the run from latest.pt, with its options unless given again")
+    overwrite: bool = option(False, "start over in a folder that holds a run; its checkpoints are deleted")
 
     def __post_init__(self) -> None:
-        check_choice("lr_policy", self.lr_policy, tuple(POLICIES))
-        check_choice("fused_adam", self.fused_adam, FUSED)
-        check_choice("on_nan", self.on_nan, ON_NAN)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata["choices"] and value is not None:
+                check_choice(field.name, value, field.metadata["choices"])
         positive = ("accumulate", "lr_decay_iters", "print_freq", "display_freq", "save_latest_freq", "save_epoch_freq")
         for name in positive:
             check_range(name, getattr(self, name), 1)
-        for name in ("n_epochs", "n_epochs_decay", "keep_checkpoints"):
+        for name in ("n_epochs", "n_epochs_decay", "keep_checkpoints", "warmup_steps", "weight_decay"):
             check_range(name, getattr(self, name), 0)
         for name in ("lr", "lr_D"):
             check_range(name, getattr(self, name), 0, 1e6)
@@ -67,18 +73,32 @@ class TrainConfig:
         if self.epochs < 1:
             raise UserError("--n_epochs 0 --n_epochs_decay 0: there is nothing to train")
         if self.continue_train and self.overwrite:
-            raise UserError("--continue_train goes on with a run and --overwrite deletes it; give one of them")
+            raise UserError("--continue_train continues a run and --overwrite deletes it; give one of them")
 
-    def learning_rate(self, player: str, epoch: int) -> float:
-        """The learning rate of a player after so many finished epochs; `lr_D` is that of the player "discriminator"."""
-        base = self.lr_D if player == "discriminator" and self.lr_D is not None else self.lr
-        return base * POLICIES[self.lr_policy](epoch, self.n_epochs, self.n_epochs_decay, self.lr_decay_iters)
+    def optimizer_of(self, player: str) -> str:
+        """Return the name of a player's optimiser; `optimizer_D` is that of the player "discriminator"."""
+        return self.optimizer_D if player == "discriminator" and self.optimizer_D else self.optimizer
+
+    def base_rate(self, player: str) -> float:
+        """Return the initial learning rate of a player, without schedule and warm-up."""
+        rate = self.lr_D if player == "discriminator" and self.lr_D is not None else self.lr
+        return rate * SCHEDULES[self.lr_policy](0, self.n_epochs, self.n_epochs_decay, self.lr_decay_iters)
+
+    def learning_rate(self, player: str, epoch: int, step: int) -> float:
+        """Return the learning rate of a player after `epoch` finished epochs, at `step`, counted from 0."""
+        rate = self.lr_D if player == "discriminator" and self.lr_D is not None else self.lr
+        factor = SCHEDULES[self.lr_policy](epoch, self.n_epochs, self.n_epochs_decay, self.lr_decay_iters)
+        return rate * factor * self.warmup(step)
+
+    def warmup(self, step: int) -> float:
+        """Return the factor of the warm-up at `step`, counted from 0."""
+        return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
 
     def fuses_adam(self, device: torch.device) -> bool:
-        """Whether Adam is fused on `device`."""
+        """Return whether adam and adamw use fused kernels on `device`."""
         return self.fused_adam == "on" or (self.fused_adam == "auto" and device.type in ("cpu", "cuda"))
 
     @property
     def epochs(self) -> int:
-        """All epochs."""
+        """The number of all epochs."""
         return self.n_epochs + self.n_epochs_decay

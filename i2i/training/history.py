@@ -1,17 +1,17 @@
-"""Losses of the last steps, kept on the device until somebody looks."""
+"""Losses of the last steps, kept on the device until their means are asked for."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-LONGEST = 5000  # values kept on the device before they are fetched even though nobody has asked
+LONGEST = 5000  # values kept on the device at most
 
 
 class LossHistory:
-    """Collects every loss of every step without a synchronisation; fetching them takes one for all.
+    """Collects the losses of all steps without synchronising with the device; `fetch` synchronises once for all.
 
-    `first_bad` is the first step with a loss that is not finite and the names of those losses, or None.
+    `first_bad` is the first step with losses that are not finite and their names, or None.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,13 @@ class LossHistory:
         self.first_bad: tuple[int, list[str]] | None = None
 
     def add(self, step: int, losses: dict[str, Tensor]) -> None:
-        """The losses of one step, which need not be those of every step."""
+        """Add the losses of one step; not every loss need be there in every step."""
         if len(self._kept) >= LONGEST:
             self.fetch()
         self._kept += [(step, name, value.detach()) for name, value in losses.items()]
 
     def fetch(self) -> None:
-        """Bring what is on the device to the host: one synchronisation."""
+        """Copy the values from the device to the host."""
         if not self._kept:
             return
         values = torch.stack([value for _, _, value in self._kept]).cpu().double()
@@ -40,17 +40,17 @@ class LossHistory:
         self._kept = []
 
     def means(self) -> dict[str, float]:
-        """The mean of every loss since the last call."""
+        """Return the mean of each loss since the last call."""
         self.fetch()
         means = {name: self._sums[name] / self._counts[name] for name in self._sums}
         self._sums, self._counts = {}, {}
         return means
 
     def state_dict(self) -> dict[str, dict]:
-        """What has been collected since the last `means`, as plain values."""
+        """Return what was collected since the last `means`, as plain values."""
         self.fetch()
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: dict[str, dict]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from what `state_dict` returned."""
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])

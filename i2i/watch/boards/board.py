@@ -7,27 +7,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from i2i.training.observer import Finding, Progress
+
 logger = logging.getLogger(__name__)
 
 REST = 60.0  # seconds, at least, for which a board that raised is left alone
-
-
-class Progress(NamedTuple):
-    """How far a run is: optimisation steps, images seen, and the epoch under way."""
-
-    step: int
-    images: int
-    epoch: int
-
-
-class Finding(NamedTuple):
-    """Something about a run that a person should know: its figure, what it means, and what helps."""
-
-    name: str  # such as nan, discriminator_won, collapse
-    severity: str  # "warning" or "alarm"
-    figure: float
-    message: str  # a plain sentence with the figure in it
-    advice: str  # which flag helps
 
 
 class Example(NamedTuple):

@@ -1,6 +1,6 @@
-"""The doctor: what goes wrong in a run, said while it does."""
+"""The doctor: looks for common training problems and reports them while a run is going on."""
 
 from i2i.watch.doctor.doctor import Doctor
-from i2i.watch.doctor.gradients import not_finite
+from i2i.watch.doctor.observer import DoctorObserver
 
-__all__ = ["Doctor", "not_finite"]
+__all__ = ["Doctor", "DoctorObserver"]

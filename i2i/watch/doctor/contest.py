@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from i2i.models.game import GameState
+from i2i.models.statistics import DiscriminatorStatistics as GameState
 from i2i.watch.boards.board import Finding
 from i2i.watch.doctor.record import Sign
 
@@ -13,7 +13,11 @@ from i2i.watch.doctor.record import Sign
 WON_SEPARATION, WON_LOSS = 0.99, 0.02
 TOLD, GUESSING_LOSS = 0.6, 0.97  # separation that no guess reaches; relative loss
 CONSTANT, CONSTANT_CRITIC = 1e-3, 1e-7  # of logits whose targets lie about 1 apart; of critics, which have no scale
-NAMES = {"game": "The discriminator", "game_a": "The discriminator of A", "game_b": "The discriminator of B"}
+NAMES = {
+    "adversarial": "The discriminator",
+    "adversarial_a": "The discriminator of A",
+    "adversarial_b": "The discriminator of B",
+}
 
 
 def contest_signs(games: Mapping[str, GameState]) -> list[Sign]:
@@ -42,7 +46,7 @@ def contest_figures(games: Mapping[str, GameState]) -> dict[str, float]:
     """What the signs go by, for the log."""
     figures: dict[str, float] = {}
     for name, state in games.items():
-        end = name.removeprefix("game")
+        end = name.removeprefix("adversarial")
         figures |= {f"separation{end}": state.separation, f"spread{end}": state.spread}
         if state.relative_loss is not None:
             figures[f"relative_loss{end}"] = state.relative_loss

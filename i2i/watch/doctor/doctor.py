@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from i2i.models.game import GameState
+from i2i.models.statistics import DiscriminatorStatistics as GameState
 from i2i.watch.boards.board import Finding, Progress
 from i2i.watch.doctor.checkerboard import checkerboard_signs
 from i2i.watch.doctor.collapse import collapse_signs

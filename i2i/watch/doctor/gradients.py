@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from i2i.watch.boards.board import Finding
 from i2i.watch.doctor.record import Sign
@@ -13,17 +13,6 @@ REMEMBERED, ENOUGH = 50, 10  # norms that the median is taken of, and the fewest
 JUMP = 100.0  # times the median; within a healthy GAN norms differ tenfold from step to step
 HARMLESS = 10.0  # a norm below is none that explodes, however small the others were
 CEILING = 1e6  # which no healthy run comes near, even under weights of 100 on a loss
-
-
-def not_finite(names: Sequence[str], step: int) -> Finding:
-    """What is to be said of losses `names` that were infinite or not a number at `step`, the finding's figure."""
-    verb = "is" if len(names) == 1 else "are"
-    message = f"At step {step} {', '.join(names)} {verb} not finite: whatever learns from that is lost."
-    advice = (
-        "Go on from the last save with a lower --lr, with --clip_grad 1, or with --precision fp32 if it was a half; "
-        "--on_nan skip leaves such steps out, --on_nan rollback goes back by itself."
-    )
-    return Finding("not_finite", "alarm", float(step), message, advice)
 
 
 class GradientWatch:

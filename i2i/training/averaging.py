@@ -1,4 +1,4 @@
-"""An exponential moving average of a model's generator."""
+"""An exponential moving average of weights."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """Shadow copies of all parameters and buffers of `modules`, kept under their names in the model's state dict.
+    """Averages of the parameters of `modules`, and copies of their buffers, by their names in the model's state dict.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates; buffers are copied, not averaged.
+    After n updates the decay is min(decay, (1 + n) / (10 + n)).
     """
 
     def __init__(self, model: nn.Module, modules: tuple[nn.Module, ...], decay: float) -> None:
@@ -24,7 +24,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move towards the current weights."""
+        """Move the averages towards the current weights."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         shadows = [self.shadow[name] for name in self._parameters]
         torch._foreach_lerp_(shadows, list(self._parameters.values()), 1 - decay)
@@ -34,7 +34,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model with the averaged weights; the current ones come back."""
+        """Put the averaged weights into the model, and the current ones back at the end."""
         self._swap()
         try:
             yield
@@ -49,11 +49,11 @@ class MovingAverage:
             self.shadow[name] = kept
 
     def state_dict(self) -> dict[str, int | dict[str, Tensor]]:
-        """The shadow weights and the number of updates."""
+        """Return the averages and the number of updates."""
         return {"updates": self.updates, "weights": self.shadow}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over what `state_dict` gave."""
+        """Continue from what `state_dict` returned."""
         self.updates = state["updates"]
         for name, value in state["weights"].items():
             self.shadow[name].copy_(value)
