@@ -135,17 +135,17 @@ class OptionParser(argparse.ArgumentParser):
             raise UserError(f"{source}: {error}" if source else str(error)) from None
         return vars(namespace)
 
-    def given_by(self, sources: Sequence[tuple[str, Sequence[str]]]) -> dict[str, Any]:
+    def given_by(self, sources: Sequence[tuple[str, Sequence[str]]], strict: bool = True) -> dict[str, Any]:
         """Return the options that several (source, tokens) set; later ones win.
 
         Raises:
-            UserError: for unknown options and bad values; names the source.
+            UserError: for bad values and, if `strict`, for unknown options; names the source.
         """
         try:
-            return self.given(token for _, tokens in sources for token in tokens)
+            return self.given([token for _, tokens in sources for token in tokens], strict=strict)
         except UserError:
-            for source, tokens in sources:  # find the source
-                self.given(tokens, source)
+            for source, tokens in sources:  # to name the source
+                self.given(tokens, source, strict)
             raise
 
     def by_every_name(self, values: Mapping[str, Any]) -> dict[str, Any]:

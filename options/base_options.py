@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -67,10 +66,9 @@ class BaseOptions:
 
     def _parse(self) -> None:
         sources = [*map(self._file, option_files(self.argv)), ("", self._modernised(self.argv))]
-        tokens = [token for _, tokens in sources for token in tokens]
-        first = self._first_look(tokens)
+        first = self._first_look(sources)
         self.model_name = self._checked_model(first.get("model", self.default_model))
-        if {"-h", "--help"} & set(tokens):
+        if any({"-h", "--help"} & set(tokens) for _, tokens in sources):
             self.parser().parse_args(["--help"])
         # Before the first tensor, which a checkpoint may bring.
         if keeps_memory(first["keep_memory"]).value:
@@ -86,18 +84,17 @@ class BaseOptions:
         self._build(parser.defaults | stored | given)
 
     def _build(self, values: dict[str, Any]) -> None:
-        self.changed = self._changed(values)
         for title, config in self.sections().items():
             setattr(self, title, from_values(config, values))
         self.model = from_values(self.config_class, values)
 
-    def _first_look(self, tokens: Sequence[str]) -> dict[str, Any]:
+    def _first_look(self, sources: Sequence[Source]) -> dict[str, Any]:
         """Return the options that decide which others there are, with defaults."""
         parser = OptionParser(prog=self.program, add_help=False)
         self.add_commands(parser)
         for config in self.early_configs():
             parser.add_options("", config)
-        return parser.defaults | parser.given(tokens, strict=False)
+        return parser.defaults | parser.given_by(sources, strict=False)
 
     def _file(self, name: str) -> Source:
         path, tokens = read_options(name)
@@ -187,17 +184,6 @@ class BaseOptions:
         for title in self.sections():
             values |= as_dict(getattr(self, title))
         return values | as_dict(self.model)
-
-    def _changed(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the names of the options that differ from their defaults."""
-        defaults = {**self.model_defaults(), **self.defaults}
-        changed = ["model"] if self.model_name != self.default_model else []
-        for config in (*self.sections().values(), self.config_class):
-            own = from_values(config, values)
-            usual = {f.name: defaults.get(f.name, f.default) for f in dataclasses.fields(config)}
-            before = as_dict(from_values(config, usual))
-            changed += [name for name, value in as_dict(own).items() if before[name] != value]
-        return changed
 
     def notice(self, message: str) -> None:
         """Print a note on stderr."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.acceleration import AccelerationConfig
-from i2i.config import OptionParser
+from i2i.config import OptionParser, as_dict, from_values
 from i2i.errors import UserError
 from i2i.metrics.config import JudgesConfig
 from i2i.models import MODELS
@@ -85,6 +86,17 @@ class TrainOptions(BaseOptions):
     def saved(self) -> dict[str, Any]:
         """Return the options that options.yaml and checkpoints hold."""
         return {name: value for name, value in self.as_dict().items() if name not in NOT_STORED}
+
+    @property
+    def changed(self) -> list[str]:
+        """The names of the options that differ from their defaults."""
+        usual: dict[str, Any] = {"model": self.default_model}
+        for config in (*self.sections().values(), self.config_class):
+            values = {field.name: field.default for field in dataclasses.fields(config)}
+            usual |= as_dict(
+                from_values(config, values | {k: v for k, v in self.model_defaults().items() if k in values})
+            )
+        return [name for name, value in self.as_dict().items() if usual[name] != value]
 
     @property
     def crop_size(self) -> tuple[int, ...] | None:

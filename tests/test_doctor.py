@@ -21,9 +21,9 @@ from torchvision.transforms.functional import gaussian_blur
 from i2i.acceleration import AccelerationConfig
 from i2i.data import DataConfig
 from i2i.models import MODELS
+from i2i.models.adversarial import AdversarialConfig, Game, GameState
 from i2i.models.augment import AUGMENTATIONS
-from i2i.models.game import AdversarialConfig, Game, GameState
-from i2i.models.watch import DECAY, WATCH_EVERY
+from i2i.models.statistics import DECAY, WATCH_EVERY
 from i2i.networks import MINIBATCH
 from i2i.run import RunConfig
 from i2i.training import TrainConfig

@@ -53,11 +53,8 @@ class Own(Pix2Pix):
         yield from super().training_step(next_batch, step)
 
 MODELS["own"] = Own
-from options.base_options import BaseOptions
-BaseOptions.models = tuple(MODELS)
 import train
-options = train.TrainOptions()
-options.one_line(lambda: train.train(options))
+raise SystemExit(train.main())
 """
 
 

@@ -16,7 +16,6 @@ from i2i.models.cyclegan import CycleGAN
 from i2i.models.pix2pix import Pix2Pix
 from i2i.networks.reference_weights import from_reference, to_reference
 from i2i.training import TrainConfig, Trainer
-from i2i.training.updates import update
 from tests import tiny
 
 REFERENCE = Path(os.environ.get("I2I_TEST_DATA", "")) / "reference"
@@ -83,9 +82,9 @@ def test_a_phase_moves_the_weights_of_its_player_alone(
     def weights() -> dict[str, Tensor]:
         return {key: p.detach().clone() for key, p in model.named_parameters()}
 
-    def watched(trainer: Trainer, player: str, losses: dict[str, list[Tensor]]) -> None:
+    def watched(player: str, losses: dict[str, list[Tensor]]) -> bool:
         before = weights()
-        update(trainer, player, losses)
+        update(player, losses)
         after = weights()
         moved.append({key for key in before if not torch.equal(before[key], after[key])})
         own = {id(p) for p in model.players[player].parameters()}
@@ -93,8 +92,10 @@ def test_a_phase_moves_the_weights_of_its_player_alone(
         assert moved[-1] and moved[-1] <= own_keys, player
         # What the last bias adds to real and to fake images alike falls out of a critic's loss.
         assert all(key.endswith("head.bias") for key in own_keys - moved[-1])
+        return True
 
-    monkeypatch.setattr("i2i.training.trainer.update", watched)
+    update = trainer.players.update
+    monkeypatch.setattr(trainer.players, "update", watched)
     trainer.train_step()
     assert len(moved) == 2
 
@@ -106,7 +107,7 @@ def test_wgan_clips_the_discriminator_and_wgangp_penalises_its_gradient() -> Non
         trainer.train_step()
         largest = {
             n: max(float(p.detach().abs().max()) for p in trainer.model.players[n].parameters())
-            for n in trainer.optimizers
+            for n in trainer.players.optimizers
         }
         assert largest["discriminator"] == pytest.approx(0.01) and largest["generator"] > 0.02
 

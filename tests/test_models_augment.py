@@ -300,11 +300,11 @@ def test_adaptation_can_be_added_to_a_run_and_dropped(saved: float | None, loade
     models = [tiny.cgan(ada=ada) for ada in (saved, loaded)]
     for model in models:
         if model.config.ada is not None:
-            model.game.augment.p.fill_(0.25)
+            model.adversarial.augment.p.fill_(0.25)
     models[1].load_checkpoint(models[0].state_dict(), dataclasses.asdict(models[0].config))
     expected = models[0].state_dict()
     assert all(value.equal(expected[key]) for key, value in models[1].state_dict().items() if key in expected)
-    assert loaded is None or models[1].game.augment.p == 0.25
+    assert loaded is None or models[1].adversarial.augment.p == 0.25
 
 
 def test_other_weights_are_not_let_pass() -> None:

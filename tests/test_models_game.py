@@ -12,12 +12,10 @@ from torch import Tensor, nn
 
 from i2i.data import Batch, DataSpec
 from i2i.models import build_model
+from i2i.models.adversarial import AdversarialConfig, AdversarialLoss
 from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS
 from i2i.models.cgan import CGAN
-from i2i.models.game import AdversarialConfig, Game
 from i2i.networks.blocks import Judged
-from i2i.training import Trainer
-from i2i.training.updates import update
 from tests import tiny
 
 REAL, FAKE = torch.full((4, 1, 8, 8), 0.5), torch.full((4, 1, 8, 8), -0.5)
@@ -41,8 +39,8 @@ def mean_judge(images: Tensor, features: bool = False) -> Tensor:
     return images.flatten(1).mean(dim=1, keepdim=True)
 
 
-def game(channels: tuple[int, ...] = (1,), **options: Any) -> Game:
-    return Game(AdversarialConfig(**{"gan_mode": "vanilla"} | options), channels)
+def game(channels: tuple[int, ...] = (1,), **options: Any) -> AdversarialLoss:
+    return AdversarialLoss(AdversarialConfig(**{"gan_mode": "vanilla"} | options), channels)
 
 
 def losses_of(trainer: Any, steps: int = 1) -> dict[str, float]:
@@ -68,11 +66,12 @@ def test_several_discriminator_steps_are_made_on_fresh_batches(name: str, monkey
     trainer = tiny.trainer(tiny.MODELS[name](d_steps=3), batch_size=2)
     updates: list[str] = []
 
-    def noted(trainer: Trainer, player: str, losses: dict[str, list[Tensor]]) -> None:
+    def noted(player: str, losses: dict[str, list[Tensor]]) -> bool:
         updates.append(player)
-        update(trainer, player, losses)
+        return update(player, losses)
 
-    monkeypatch.setattr("i2i.training.trainer.update", noted)
+    update = trainer.players.update
+    monkeypatch.setattr(trainer.players, "update", noted)
     trainer.train_step()
     assert sorted(updates) == ["discriminator"] * 3 + ["generator"]
     assert trainer.images == 6
@@ -109,10 +108,10 @@ def test_label_smoothing_moves_the_discriminators_targets_and_not_the_generators
 def test_instance_noise_has_its_strength_and_fades() -> None:
     torch.manual_seed(0)
     still, noisy = torch.zeros(8, 1, 64, 64), game(instance_noise=0.5, instance_noise_steps=100)
-    assert noisy.seen(still, 0).std().item() == pytest.approx(0.5, rel=0.02)
-    assert noisy.seen(still, 50).std().item() == pytest.approx(0.25, rel=0.02)
-    assert noisy.seen(still, 100).equal(still) and noisy.seen(still, 500).equal(still)
-    assert game(instance_noise=0.5).seen(still, 10**6).std().item() == pytest.approx(0.5, rel=0.02)
+    assert noisy.perturb(still, 0).std().item() == pytest.approx(0.5, rel=0.02)
+    assert noisy.perturb(still, 50).std().item() == pytest.approx(0.25, rel=0.02)
+    assert noisy.perturb(still, 100).equal(still) and noisy.perturb(still, 500).equal(still)
+    assert game(instance_noise=0.5).perturb(still, 10**6).std().item() == pytest.approx(0.5, rel=0.02)
 
 
 def test_penalties_have_their_weights_and_their_steps() -> None:
@@ -161,7 +160,7 @@ def test_features_of_pairs_are_those_of_the_images_as_they_are(
     options: dict[str, Any], passes: int, gan_mode: str
 ) -> None:
     torch.manual_seed(0)
-    contest = Game(AdversarialConfig(gan_mode=gan_mode, lambda_feature=3.0, **options), (1,), paired=True)
+    contest = AdversarialLoss(AdversarialConfig(gan_mode=gan_mode, lambda_feature=3.0, **options), (1,), paired=True)
     real = torch.randn(4, 1, 8, 8)
     judged: list[Tensor] = []
     assert contest.generator(raw_judge(judged), real.clone(), real, 0)["feature"].item() == 0
@@ -174,7 +173,7 @@ def test_features_of_pairs_are_those_of_the_images_as_they_are(
 
 def test_the_pair_of_pix2pix_is_augmented_together() -> None:
     torch.manual_seed(0)
-    seen = game((1, 1), diffaugment=("translation", "cutout")).seen(REAL.repeat(1, 2, 1, 1), 0)
+    seen = game((1, 1), diffaugment=("translation", "cutout")).perturb(REAL.repeat(1, 2, 1, 1), 0)
     assert seen[:, :1].equal(seen[:, 1:]) and not seen.equal(REAL.repeat(1, 2, 1, 1))
 
 
@@ -214,7 +213,7 @@ def test_adaptive_augmentation_moves_with_the_logits_in_training() -> None:
     torch.manual_seed(0)
     model = tiny.cgan(ada=-1.0)
     losses_of(tiny.trainer(model, batch_size=4, epoch=64), 4)
-    assert model.game.augment.p.item() > 0
+    assert model.adversarial.augment.p.item() > 0
     assert "game.augment.p" in model.state_dict()
 
 
@@ -234,10 +233,14 @@ def test_adaptive_augmentation_needs_logits_whose_sign_means_something(gan_mode:
 
 
 def test_adaptive_augmentation_turns_and_mirrors_no_digits() -> None:
-    assert tiny.cgan(ada=0.6).game.augment.policy == ("translation", "scale", "color")
-    assert tiny.cgan(ada=0.6, diffaugment=("flip",)).game.augment.policy == ("flip",)
-    assert tiny.pix2pix(ada=0.6).game.augment.policy == tiny.cyclegan(ada=0.6).game_a.augment.policy == ADAPTIVE_POLICY
-    assert tiny.cgan().game.augment.policy == ()
+    assert tiny.cgan(ada=0.6).adversarial.augment.policy == ("translation", "scale", "color")
+    assert tiny.cgan(ada=0.6, diffaugment=("flip",)).adversarial.augment.policy == ("flip",)
+    assert (
+        tiny.pix2pix(ada=0.6).adversarial.augment.policy
+        == tiny.cyclegan(ada=0.6).adversarial_a.augment.policy
+        == ADAPTIVE_POLICY
+    )
+    assert tiny.cgan().adversarial.augment.policy == ()
 
 
 @pytest.mark.parametrize("gan_mode", ["minimax", "relativistic", "relativistic_average"])
@@ -266,8 +269,8 @@ def test_an_auxiliary_classifier_is_a_loss_of_both() -> None:
 
 
 def test_the_weight_of_the_classifier_needs_a_classifier() -> None:
-    assert tiny.cgan(conditioning_D="acgan").game.lambda_class == 1
-    assert tiny.cgan().game.lambda_class == 0
+    assert tiny.cgan(conditioning_D="acgan").adversarial.lambda_class == 1
+    assert tiny.cgan().adversarial.lambda_class == 0
     with pytest.raises(ValueError, match="^--lambda_class 2: only --conditioning_D acgan has a classifier$"):
         CGAN.Config(lambda_class=2.0)
     with pytest.raises(ValueError, match="^--lambda_class 0: must be more than 0$"):

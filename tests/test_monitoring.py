@@ -15,9 +15,12 @@ from i2i.data import Batch
 from i2i.models.base import Phase
 from i2i.run import checkpoint_path, saved_epochs
 from i2i.training import Diverged, Trainer, checkpoint
-from i2i.training.recovery import MOST_AT_START, MOST_ROLLBACKS, MOST_SKIPPED
+from i2i.training.nonfinite import MAX_SKIPPED_AT_START, MAX_SKIPPED_IN_A_ROW
+from i2i.training.trainer import MAX_ROLLBACKS
 from i2i.watch.boards import Board, Boards, Finding, Progress
+from i2i.watch.doctor import DoctorObserver
 from i2i.watch.validation import Thumbnails, Validation, ValidationConfig
+from i2i.watch.validation.observer import ValidationObserver
 from tests import tiny
 
 
@@ -57,22 +60,23 @@ class Scripted:
 
 
 def trainer(folder: Path | None, values: list[float] | None = None, **options: Any) -> tuple[Trainer, Notes]:
-    notes = Notes()
-    validation = ValidationConfig(val_freq=4, patience=options.pop("patience", None))
+    notes, config = (
+        Notes(),
+        ValidationConfig(val_freq=options.pop("val_freq", 4), patience=options.pop("patience", None)),
+    )
     validator = Scripted(values, options.pop("best_metric", "l1")) if values is not None else None
     model = tiny.pix2pix()
-    config = tiny.TrainConfig(**{"n_epochs": 4, "n_epochs_decay": 0, "print_freq": 2} | options)
-    made = Trainer(
-        model,
-        tiny.RandomStream(model, 2, 8),  # type: ignore[arg-type]
-        config,
-        folder=folder,
-        options={"model": "pix2pix"},
-        boards=Boards([notes]),
-        validator=validator,  # type: ignore[arg-type]
-        validation=validation,
-    )
+    train = tiny.TrainConfig(**{"n_epochs": 4, "n_epochs_decay": 0, "print_freq": 2} | options)
+    observers = tiny.observers(train, Boards([notes]))
+    if validator is not None:
+        observers.insert(-1, ValidationObserver(validator, config, 1, 8))  # type: ignore[arg-type]
+    stream: Any = tiny.RandomStream(model, 2, 8)
+    made = Trainer(model, stream, train, observers=observers, folder=folder, options={"model": "pix2pix"})
     return made, notes
+
+
+def validation(made: Trainer) -> ValidationObserver:
+    return next(observer for observer in made.observers if isinstance(observer, ValidationObserver))
 
 
 # --- validation
@@ -100,8 +104,7 @@ def test_the_best_weights_are_kept_and_the_checkpoint_says_why(tmp_path: Path) -
 
 
 def test_the_last_validation_is_on_record(tmp_path: Path) -> None:
-    made, _ = trainer(tmp_path, [0.5, 0.4, 0.3], n_epochs=1, save_epoch_freq=1)
-    made.monitor.val_freq = 6
+    made, _ = trainer(tmp_path, [0.5, 0.4, 0.3], n_epochs=1, save_epoch_freq=1, val_freq=6)
     made.fit()
     best, latest, epoch = (checkpoint.load(tmp_path / f"{name}.pt") for name in ("best", "latest", "epoch_1"))
     for state in (best, latest, epoch):
@@ -115,10 +118,9 @@ def test_what_changes_without_a_step_is_saved(tmp_path: Path) -> None:
     made.model.train()
     made.train_step()
     made.save()
-    made.monitor.validate()
+    validation(made).observe(made.view)
     made.save()
     assert checkpoint.load(tmp_path / "latest.pt")["validation"]["count"] == 1
-    assert checkpoint.load(tmp_path / "best.pt")["validation"]["best"] == 0.5
 
 
 def weights(made: Trainer) -> list[Tensor]:
@@ -172,8 +174,8 @@ def test_a_plateau_of_something_else_starts_anew(tmp_path: Path) -> None:
     for metric, seen in (("l1", 2), ("psnr", 0)):
         again, _ = trainer(None, [0.5], best_metric=metric, lr_policy="plateau")
         again.load_state_dict(saved)
-        assert again.plateau is not None
-        assert again.plateau.schedulers["generator"].last_epoch == seen
+        assert again.players.plateau is not None
+        assert again.players.plateau.schedulers["generator"].last_epoch == seen
 
 
 def test_a_metric_is_watched_without_epochs_means() -> None:
@@ -181,16 +183,16 @@ def test_a_metric_is_watched_without_epochs_means() -> None:
     other, _ = trainer(None, [0.5], lr_policy="plateau", n_epochs=1)
     for one, watched in ((made, "G_L1"), (other, "l1")):
         one.fit()
-        assert one.plateau is not None
-        assert (one.plateau.watched, one.plateau.history.means()) == (watched, {})
-        assert one.plateau.schedulers["generator"].last_epoch == (1 if one is made else 2)
+        assert one.players.plateau is not None
+        assert (one.players.plateau.watched, one.players.plateau.history.means()) == (watched, {})
+        assert one.players.plateau.schedulers["generator"].last_epoch == (1 if one is made else 2)
 
 
 def test_an_epoch_of_steps_that_were_left_out_says_nothing_of_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(None, on_nan="skip", lr_policy="plateau", n_epochs=2)
     poison(made, monkeypatch, lambda step: step < 4)
     assert made.fit()
-    assert made.plateau is not None and made.plateau.schedulers["generator"].last_epoch == 1
+    assert made.players.plateau is not None and made.players.plateau.schedulers["generator"].last_epoch == 1
 
 
 def crash_before_best(made: Trainer, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
@@ -232,8 +234,7 @@ def test_without_the_best_checkpoint_the_next_one_is_the_best(tmp_path: Path, ca
 
 def test_a_validation_that_fails_costs_no_training(tmp_path: Path, monkeypatch: Any, caplog: Any) -> None:
     made, _ = trainer(tmp_path, [0.5])
-    assert made.monitor.validator is not None
-    monkeypatch.setattr(made.monitor.validator, "run", lambda model: torch.zeros(2) + torch.zeros(3))
+    monkeypatch.setattr(validation(made).validator, "run", lambda model: torch.zeros(2) + torch.zeros(3))
     with pytest.raises(RuntimeError, match="size of tensor"):
         made.fit()
     assert checkpoint.load(tmp_path / "latest.pt")["images"] == 4
@@ -282,7 +283,7 @@ def test_norms_of_gradients_are_logged_for_every_player() -> None:
 def test_the_norm_is_that_of_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(None)
     seen: list[Tensor] = []
-    optimizer = made.optimizers["discriminator"]
+    optimizer = made.players.optimizers["discriminator"]
     step = optimizer.step
 
     def noted(*args: Any, **keywords: Any) -> Any:
@@ -293,7 +294,7 @@ def test_the_norm_is_that_of_the_gradient(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(optimizer, "step", noted)
     made.model.train()
     made.train_step()
-    torch.testing.assert_close(made.monitor.norms["discriminator"], seen[0])
+    torch.testing.assert_close(made.players.norms["discriminator"], seen[0])
 
 
 # --- values that are not finite
@@ -336,7 +337,7 @@ def test_skipping_leaves_a_step_out_and_goes_on(monkeypatch: pytest.MonkeyPatch,
         made.train_step()
     assert all(map(torch.equal, before, weights(made)))  # buffers of batch norm among them
     assert (made.step, made.images) == (step + 1, 8)
-    assert "Step 4 is left out" in caplog.text and "7.png" in caplog.text
+    assert "Step 4 was skipped" in caplog.text and "7.png" in caplog.text
     made.train_step()
     assert not all(map(torch.equal, before, weights(made)))
     assert made.fit()
@@ -347,7 +348,7 @@ def test_skipping_leaves_a_step_out_and_goes_on(monkeypatch: pytest.MonkeyPatch,
 def test_a_step_that_is_left_out_is_told_of_and_leaves_nothing(monkeypatch: Any, precision: str) -> None:
     made, notes = trainer(None, on_nan="skip")
     if precision == "fp16":
-        made.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+        made.players.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     poison(made, monkeypatch, lambda step: step in (3, 5))  # each of them the first after a line of the log
     assert made.fit()
     assert [images for images, _ in notes.curve("G_L1")] == [image for image in range(2, 34, 2) if image not in (8, 12)]
@@ -372,8 +373,8 @@ def test_what_was_left_out_is_counted_on(tmp_path: Path, monkeypatch: pytest.Mon
     made.fit()
     again, _ = trainer(None, on_nan="skip")
     again.load_state_dict(checkpoint.load(tmp_path / "latest.pt"))
-    assert again.skipping is not None
-    assert (again.skipping.skipped, again.skipping.in_a_row) == (3, 3)
+    assert again.players.skipping is not None
+    assert (again.players.skipping.skipped, again.players.skipping.in_a_row) == (3, 3)
 
 
 def test_pools_do_not_keep_what_a_bad_step_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,15 +391,15 @@ def test_pools_do_not_keep_what_a_bad_step_made(monkeypatch: pytest.MonkeyPatch)
 def test_skipping_gives_up_where_nothing_else_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(None, on_nan="skip", n_epochs=100)
     poison(made, monkeypatch, lambda step: step > 0)
-    with pytest.raises(Diverged, match=f"{MOST_SKIPPED} steps in a row"):
+    with pytest.raises(Diverged, match=f"{MAX_SKIPPED_IN_A_ROW} steps in a row"):
         made.fit()
-    assert made.step == MOST_SKIPPED + 1
+    assert made.step == MAX_SKIPPED_IN_A_ROW + 1
 
 
 def test_skipping_gives_up_sooner_where_nothing_has_ever_worked(monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(None, on_nan="skip", n_epochs=100)
     poison(made, monkeypatch, lambda step: True)
-    with pytest.raises(Diverged, match=f"none of the first {MOST_AT_START} steps was finite"):
+    with pytest.raises(Diverged, match=f"none of the first {MAX_SKIPPED_AT_START} steps was finite"):
         made.fit()
 
 
@@ -423,7 +424,7 @@ def test_rolling_back_goes_on_from_the_last_save(tmp_path: Path, monkeypatch: py
     made, notes = trainer(tmp_path, on_nan="rollback", save_latest_freq=4)
     poison(made, monkeypatch, lambda step: step == 5)
     assert made.fit()
-    assert made.rollbacks == 1
+    assert made.players.rollbacks == 1
     assert "rolled back to the weights of latest.pt at step 4" in caplog.text
     rates = dict(notes.curve("lr_generator"))
     assert rates[8] == pytest.approx(0.0002)
@@ -437,14 +438,14 @@ def test_a_rollback_leaves_no_norm_behind(tmp_path: Path, monkeypatch: pytest.Mo
     made, notes = trainer(tmp_path, on_nan="rollback", save_latest_freq=4, ema=0.9)
     poison(made, monkeypatch, lambda step: step == 5)
     assert made.fit()
-    assert all(math.isfinite(norm) for name in made.optimizers for _, norm in notes.curve(f"grad_{name}"))
+    assert all(math.isfinite(norm) for name in made.players.optimizers for _, norm in notes.curve(f"grad_{name}"))
 
 
 def test_the_end_is_rolled_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(tmp_path, on_nan="rollback", save_latest_freq=12, print_freq=1000)
     poison(made, monkeypatch, lambda step: step == 14)
     assert made.fit()
-    assert made.rollbacks == 1
+    assert made.players.rollbacks == 1
     assert all(bool(value.isfinite().all()) for value in weights(made))
 
 
@@ -453,8 +454,8 @@ def test_rolling_back_gives_up_in_the_end(tmp_path: Path, monkeypatch: pytest.Mo
     poison(made, monkeypatch, lambda step: step > 4)
     with pytest.raises(Diverged):
         made.fit()
-    assert made.rollbacks == MOST_ROLLBACKS
-    assert checkpoint.load(tmp_path / "latest.pt")["rollbacks"] == MOST_ROLLBACKS
+    assert made.players.rollbacks == MAX_ROLLBACKS
+    assert checkpoint.load(tmp_path / "latest.pt")["rollbacks"] == MAX_ROLLBACKS
 
 
 def test_without_a_save_there_is_no_way_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,7 +469,7 @@ def test_without_a_save_there_is_no_way_back(tmp_path: Path, monkeypatch: pytest
 def test_what_is_watched_is_plain_json() -> None:
     made, _ = trainer(None, [0.5], n_epochs=1)
     made.fit()
-    json.dumps([made.monitor.state_dict(), made.monitor.validation_state()])
+    json.dumps({observer.name: observer.state_dict() for observer in made.observers})
 
 
 def test_a_doctor_that_fails_never_stops_a_run(
@@ -479,7 +480,8 @@ def test_a_doctor_that_fails_never_stops_a_run(
     def fails(*_: Any) -> list[Finding]:
         raise ZeroDivisionError("of a constant")
 
-    monkeypatch.setattr(made.monitor.doctor, "losses", fails)
+    doctor = next(observer.doctor for observer in made.observers if isinstance(observer, DoctorObserver))
+    monkeypatch.setattr(doctor, "losses", fails)
     assert made.fit()
-    assert caplog.text.count("the doctor has failed, the run goes on without: ZeroDivisionError: of a constant") == 1
+    assert caplog.text.count("ZeroDivisionError: of a constant") == 1
     assert len(notes.curve("G_L1")) == 4

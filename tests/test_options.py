@@ -16,9 +16,11 @@ from i2i.errors import UserError
 from i2i.models import build_model
 from i2i.networks.reference_weights import Architecture, build, save_reference
 from i2i.training import Trainer, checkpoint
+from i2i.training.folder import claim_folder
 from options.base_options import BaseOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+from test import input_config, load_translator
 from tests.tiny import RandomStream
 
 TINY = "--num_downs 3 --generator unet --ngf 4 --ndf 4 --netD pixel"
@@ -246,7 +248,17 @@ def test_help_shows_the_chosen_model_alone(capsys: pytest.CaptureFixture[str]) -
         assert [model for model, page in pages.items() if flag in page] == [owner]
     for model, page in pages.items():
         headings = [line for line in page.splitlines() if line.endswith(":") and not line.startswith(" ")]
-        own = ["run:", "data:", f"model {model}:", "train:", "validation:", "judges:", "acceleration:", "visuals:"]
+        own = [
+            "run:",
+            "data:",
+            f"model {model}:",
+            "train:",
+            "start:",
+            "validation:",
+            "judges:",
+            "acceleration:",
+            "visuals:",
+        ]
         assert headings == ["options:", *own]
     assert "--no-dropout" in pages["pix2pix"] and "--no-dropout" not in pages["cyclegan"]
     assert "(default: 286)" in pages["pix2pix"] and "(default: 28)" in pages["cgan"]
@@ -341,21 +353,26 @@ def test_a_model_is_given_data_that_it_can_learn_from(complaint: Complaint) -> N
     assert train("--model cyclegan --dataroot d --dataset_mode aligned").data.dataset_mode == "aligned"
 
 
+def claim(options: TrainOptions) -> None:
+    resumed = options.path if options.train.continue_train else None
+    claim_folder(options.run.folder, options.saved(), resumed=resumed, overwrite=options.train.overwrite).release()
+
+
 def test_a_run_folder_is_refused_continued_or_put_aside(complaint: Complaint) -> None:
     save_run(PIX2PIX)
     save_run(PIX2PIX, epoch="3")
-    with pytest.raises(ValueError, match="go on with it by --continue_train, delete it by --overwrite"):
-        train(f"{PIX2PIX} --name run").prepare_folder()
-    train("--name run --continue_train").prepare_folder()
+    with pytest.raises(UserError, match="--continue_train.*--overwrite"):
+        claim(train(f"{PIX2PIX} --name run"))
+    claim(train("--name run --continue_train"))
     assert len(list(Path("checkpoints/run").glob("*.pt"))) == 2
-    train(f"{PIX2PIX} --name run --overwrite").prepare_folder()
+    claim(train(f"{PIX2PIX} --name run --overwrite"))
     held = {path.name for path in Path("checkpoints/run").iterdir()}
     assert held == {"options.yaml", ".lock", "latest.pt.replaced", "epoch_3.pt.replaced"}
 
 
 def test_the_saved_file_starts_the_same_run() -> None:
     options = train(f"{CYCLEGAN} --name run --identity l2")
-    options.prepare_folder()
+    claim(options)
     assert train("--options checkpoints/run/options.yaml").as_dict() == options.as_dict()
 
 
@@ -367,7 +384,7 @@ def test_a_test_takes_the_model_and_the_layout_from_its_run() -> None:
     assert options.data.crop_size == options.data.load_size == (64, 64)
     assert (options.data.phase, options.data.preprocess, options.data.flip) == ("test", "none", False)
     assert (options.run.seed, options.data.max_dataset_size, options.opposite) == (0, None, False)
-    assert options.translator().model.config == train(PIX2PIX).model
+    assert load_translator(options).model.config == train(PIX2PIX).model
     assert options.folder == Path("results/run/test_latest")
 
 
@@ -380,7 +397,7 @@ def test_a_test_of_a_run_under_the_name_test() -> None:
 def test_the_other_direction_is_a_cyclegans_other_generator(complaint: Complaint) -> None:
     save_run(CYCLEGAN)
     options = translate("--name run --direction BtoA")
-    assert options.opposite and options.translator().target == "a"
+    assert options.opposite and load_translator(options).target == "a"
     assert tuple(options.labels) == ("real_B", "fake_A", "real_A")
     save_run(PIX2PIX)
     assert translate("--name run --direction BtoA").labels == ("real_A", "fake_B", "real_B")
@@ -392,7 +409,7 @@ def test_channels_follow_the_direction() -> None:
     save_run(f"{CYCLEGAN} --input_nc 1 --lambda_identity 0", in_channels=1)
     for direction, channels in (("AtoB", (1, 3)), ("BtoA", (3, 1))):
         options = translate(f"--name run --direction {direction} --dataroot d --num_test 4")
-        images = options.images(options.translator())
+        images = input_config(options, load_translator(options))
         assert (images.in_channels, images.out_channels) == channels
         assert (images.direction, images.max_dataset_size) == (direction, 4)
 
@@ -400,7 +417,7 @@ def test_channels_follow_the_direction() -> None:
 def test_an_input_goes_before_the_layout_of_the_run() -> None:
     save_run(PIX2PIX)
     options = translate("--name run --input photos/dogs --dataroot d")
-    images = options.images(options.translator())
+    images = input_config(options, load_translator(options))
     assert (images.dataroot, images.dataset_mode) == ("photos/dogs", "single")
     assert options.folder == Path("results/run/dogs_latest")
     assert translate("--name run --input .").folder.name == f"{Path.cwd().name}_latest"
@@ -409,7 +426,7 @@ def test_an_input_goes_before_the_layout_of_the_run() -> None:
 def test_another_architecture_is_named(complaint: Complaint) -> None:
     save_run(PIX2PIX)
     with pytest.raises(ValueError, match="--generator_filters is 8, there it is 4"):
-        translate("--name run --ngf 8").translator()
+        load_translator(translate("--name run --ngf 8"))
 
 
 def test_sizes_without_an_effect_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -435,7 +452,7 @@ def test_a_pretrained_generator() -> None:
     save_reference_run("G")
     options = translate("--dataroot d --name old --model test --no_dropout")
     assert options.weights == Path("checkpoints/old/latest_net_G.pth")
-    translator = options.translator()
+    translator = load_translator(options)
     assert translator.model.config.generator_filters == 2
     assert translator.translate(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
     assert tuple(options.labels) == ("real", "fake", "truth")
@@ -478,9 +495,9 @@ def test_a_run_of_ours_goes_before_reference_files_beside_it() -> None:
 def test_a_given_norm_overrides_what_the_weights_say() -> None:
     save_reference_run("G")
     weights = "--reference_weights checkpoints/old/latest_net_G.pth"
-    assert translate(weights).translator().model.config.norm == "instance"
-    assert translate(f"{weights} --norm none").translator().model.config.norm == "none"
-    assert translate(f"{weights} --options {write('o.yaml', norm='none')}").translator().model.config.norm == "none"
+    assert load_translator(translate(weights)).model.config.norm == "instance"
+    assert load_translator(translate(f"{weights} --norm none")).model.config.norm == "none"
+    assert load_translator(translate(f"{weights} --options {write('o.yaml', norm='none')}")).model.config.norm == "none"
 
 
 def test_small_negative_numbers_and_none_go_round_through_a_checkpoint() -> None:

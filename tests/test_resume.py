@@ -318,9 +318,9 @@ class FailingStream(tiny.RandomStream):
 
 def test_an_unusable_image_costs_none_of_the_steps_before_it(tmp_path: Path) -> None:
     model = tiny.pix2pix()
-    board = ClosingBoard()
-    config = TrainConfig(n_epochs=5, n_epochs_decay=0)
-    trainer = Trainer(model, FailingStream(model), config, folder=tmp_path, boards=Boards([board]))  # type: ignore[arg-type]
+    board, config = ClosingBoard(), TrainConfig(n_epochs=5, n_epochs_decay=0)
+    observers = tiny.observers(config, Boards([board]))  # type: ignore[list-item]
+    trainer = Trainer(model, FailingStream(model), config, folder=tmp_path, observers=observers)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match="x.png"):
         trainer.fit()
     state = checkpoint.load(tmp_path / "latest.pt")

@@ -15,7 +15,11 @@ from i2i.models import GanModel, build_model
 from i2i.models.cgan import CGAN
 from i2i.models.cyclegan import CycleGAN
 from i2i.models.pix2pix import Pix2Pix
-from i2i.training import TrainConfig, Trainer
+from i2i.training import Observer, TrainConfig, Trainer
+from i2i.watch.boards import Boards
+from i2i.watch.boards.observer import BoardsObserver
+from i2i.watch.doctor import DoctorObserver
+from i2i.watch.samples import SampleObserver
 
 SIZE = 16
 TRANSLATION: dict[str, Any] = {"generator_filters": 4, "discriminator_filters": 4, "discriminator": "pixel"}
@@ -77,10 +81,20 @@ class RandomStream:
         return Batch(a=images(spec.in_channels), b=b, paths_a=tuple(f"{row}.png" for row in rows))
 
 
+def observers(config: TrainConfig, boards: Boards | None = None, samples: Batch | None = None) -> list[Observer]:
+    """The observers of a run in the order of train.py, those for which there is something to watch."""
+    watching: list[Observer] = [DoctorObserver()] if config.doctor else []
+    if samples is not None:
+        watching.append(SampleObserver(samples, config.display_freq))
+    return watching + ([BoardsObserver(boards)] if boards is not None else [])
+
+
 def trainer(model: GanModel, batch_size: int = 2, epoch: int = 8, **options: Any) -> Trainer:
     """A trainer on noise, without files."""
-    keywords = {name: options.pop(name) for name in ("folder", "boards", "samples", "acceleration") if name in options}
-    return Trainer(model, RandomStream(model, batch_size, epoch), TrainConfig(**options), **keywords)  # type: ignore[arg-type]
+    keywords = {name: options.pop(name) for name in ("folder", "acceleration", "options") if name in options}
+    watched = {name: options.pop(name) for name in ("boards", "samples") if name in options}
+    config, stream = TrainConfig(**options), RandomStream(model, batch_size, epoch)
+    return Trainer(model, stream, config, observers=observers(config, **watched), **keywords)  # type: ignore[arg-type]
 
 
 def write_pairs(folder: Path, count: int = 6, size: int = SIZE, phase: str = "train", seed: int = 0) -> Path:

@@ -192,7 +192,7 @@ class Players:
         optimizer.load_state_dict(state | {"param_groups": groups})
         _lay_out_moments(optimizer)
         if saved["rates"][player]:  # with plateau the current rate is known from the optimiser alone
-            set_rate(optimizer, rate * self.config.base_rate(player) / saved["rates"][player])
+            set_rate(optimizer, rate * (self.config.base_rate(player) / saved["rates"][player]))
 
     def halve_rates(self) -> None:
         """Count one more rollback, which halves the learning rates."""

@@ -144,15 +144,14 @@ class Trainer:
             ImageError: for a file that cannot be used; all steps before it are saved, unless it occurs in the middle of
                 a step over several batches.
         """
-        if self.images >= self.total:
-            log.warning("all %d epochs are done already; a larger --n_epochs goes on", self.config.epochs)
-            return True
         try:
             self.model.train()
             self._read_at = (time.monotonic(), self.images, self.stream.waited)
             for observer in self.observers:
                 self._ask(observer.begin)
-            if self._stops:
+            if self.images >= self.total:
+                log.warning("all %d epochs are done already; a larger --n_epochs goes on", self.config.epochs)
+            if self.images >= self.total or self._stops:
                 return True
             with Interruption() as interruption:
                 while self.images < self.total and not interruption.requested and not self._stops:
