@@ -21,8 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from i2i.training import Trainer
-from i2i.training.progress import ProgressBar
+from i2i.training import Observer, Trainer
 from options.train_options import TrainOptions
 from train import build_trainer
 
@@ -54,28 +53,28 @@ def seconds(work: Callable[[], Any], times: int, device: torch.device) -> float:
 
 def parts(trainer: Trainer, steps: int, times: int) -> tuple[float, list[Part]]:
     """The seconds of a step, and the parts beside it."""
-    device, config, monitor = trainer.stream.device, trainer.config, trainer.monitor
+    device, config = trainer.stream.device, trainer.config
     trainer.model.train()
     trainer.train_step()
     step = seconds(trainer.train_step, steps, device)
-    bar = ProgressBar(10**9, 0)
 
     def line() -> None:
         trainer.train_step()
-        monitor.report(bar)
+        trainer.report()
 
     found = [Part("log and doctor", max(0.0, seconds(line, times, device) - step), config.print_freq)]
-    found.append(Part("samples and report", seconds(monitor.show_samples, times, device), config.display_freq))
-    if monitor.validator is not None and monitor.val_freq is not None:
-        validated(trainer)  # the first reads the images
-        found.append(Part("validation", seconds(lambda: validated(trainer), times, device) - step, monitor.val_freq))
+    for observer in trainer.observers:
+        if observer.every is not None:
+            observed(trainer, observer)  # the first time reads the images
+            cost = seconds(lambda observer=observer: observed(trainer, observer), times, device) - step
+            found.append(Part(type(observer).__name__, cost, observer.every))
     return step, found
 
 
-def validated(trainer: Trainer) -> None:
-    """A validation, of weights that have moved since the last one; a checkpoint of the best is part of it."""
+def observed(trainer: Trainer, observer: Observer) -> None:
+    """Let an observer look at weights that have moved since the last time."""
     trainer.train_step()
-    trainer.monitor.validate()
+    trainer.ask(observer.observe)
 
 
 def table(step: float, batch_size: int, found: Sequence[Part]) -> str:
@@ -99,9 +98,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = ["--name", "monitored", "--checkpoints_dir", folder, "--dataroot", given.dataroot]
         options = TrainOptions([*place, *(word for word in given.options if word != "--")])
-        trainer = options.one_line(lambda: build_trainer(options))
+        trainer = build_trainer(options)
         step, found = parts(trainer, given.steps, given.times)
-        trainer.boards.close()
+        for observer in trainer.observers:
+            observer.close()
     print(table(step, options.data.batch_size, found))
 
 

@@ -21,15 +21,16 @@ from torchvision.transforms.functional import gaussian_blur
 from i2i.acceleration import AccelerationConfig
 from i2i.data import DataConfig
 from i2i.models import MODELS
-from i2i.models.adversarial import AdversarialConfig, Game, GameState
+from i2i.models.adversarial import AdversarialConfig, AdversarialLoss
 from i2i.models.augment import AUGMENTATIONS
-from i2i.models.statistics import DECAY, WATCH_EVERY
+from i2i.models.statistics import DECAY, EVERY, DiscriminatorStatistics
 from i2i.networks import MINIBATCH
 from i2i.run import RunConfig
 from i2i.training import TrainConfig
+from i2i.training.nonfinite import not_finite
 from i2i.translate import config as translation
 from i2i.watch.boards.board import Finding, Progress
-from i2i.watch.doctor import Doctor, not_finite
+from i2i.watch.doctor import Doctor
 from i2i.watch.doctor.checkerboard import pattern
 from i2i.watch.doctor.contest import contest_signs
 from i2i.watch.doctor.memorised import memory_signs
@@ -37,7 +38,7 @@ from i2i.watch.validation import ValidationConfig
 from tests import tiny
 from tests.pictures import REAL, needs_data
 
-HEALTHY = GameState(0.85, 1.0, 0.5)
+HEALTHY = DiscriminatorStatistics(0.85, 1.0, 0.5)
 Pictures = dict[str, Tensor]
 
 
@@ -45,10 +46,12 @@ def at(step: int) -> Progress:
     return Progress(step, step, 1)
 
 
-def contests(states: Iterable[GameState], every: int = 100, doctor: Doctor | None = None) -> list[Finding]:
+def contests(
+    states: Iterable[DiscriminatorStatistics], every: int = 100, doctor: Doctor | None = None
+) -> list[Finding]:
     """All that is said of a run whose log has such lines, `every` so many steps."""
     doctor = doctor or Doctor()
-    found = [doctor.losses(at(every * line), {}, {}, {"game": state}) for line, state in enumerate(states, 1)]
+    found = [doctor.losses(at(every * line), {}, {}, {"adversarial": state}) for line, state in enumerate(states, 1)]
     return [finding for findings in found for finding in findings]
 
 
@@ -101,8 +104,8 @@ def mean_judge(images: Tensor, features: bool = False) -> Tensor:
     return images.flatten(1).mean(dim=1, keepdim=True)
 
 
-def watched(real: Tensor, fake: Tensor, steps: Iterable[int] = (0,), **options: Any) -> Game:
-    game = Game(AdversarialConfig(**{"gan_mode": "vanilla"} | options), (1,))
+def watched(real: Tensor, fake: Tensor, steps: Iterable[int] = (0,), **options: Any) -> AdversarialLoss:
+    game = AdversarialLoss(AdversarialConfig(**{"gan_mode": "vanilla"} | options), (1,))
     for step in steps:
         game.discriminator(mean_judge, real, fake, step)
     return game
@@ -115,7 +118,7 @@ def images_of(*values: float) -> Tensor:
 
 def test_what_is_observed_is_worked_out_by_hand() -> None:
     # 3 against 1, 0 against 0 (half), -1 against 2: 1.5 of 3 pairs; the six logits have mean 5/6
-    state = watched(images_of(3, 0, -1), images_of(1, 0, 2)).observed()
+    state = watched(images_of(3, 0, -1), images_of(1, 0, 2)).read_statistics()
     assert state.separation == pytest.approx(0.5)
     assert state.spread == pytest.approx(float(np.std([3, 0, -1, 1, 0, 2])))
     loss = np.mean(np.logaddexp(0, [-3, 0, 1])) + np.mean(np.logaddexp(0, [1, 0, 2]))
@@ -124,7 +127,7 @@ def test_what_is_observed_is_worked_out_by_hand() -> None:
 
 def test_logits_of_other_shapes_are_compared_each_with_each() -> None:
     # 3 is above 1, 2 and 4 but not 5; 0 is above none
-    assert watched(images_of(4.5, 0), images_of(1, 2, 4, 5)).observed().separation == pytest.approx(3 / 8)
+    assert watched(images_of(4.5, 0), images_of(1, 2, 4, 5)).read_statistics().separation == pytest.approx(3 / 8)
 
 
 @pytest.mark.parametrize(
@@ -141,24 +144,24 @@ def test_a_relative_loss_is_0_at_best_and_1_for_a_guess(
     options: dict[str, Any], best: tuple[float, float], unsure: tuple[float, float]
 ) -> None:
     for (real, fake), expected in ((best, 0.0), (unsure, 1.0)):
-        found = watched(images_of(real), images_of(fake), **options).observed().relative_loss
+        found = watched(images_of(real), images_of(fake), **options).read_statistics().relative_loss
         assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("gan_mode", ["wgan", "wgangp", "relativistic", "relativistic_average"])
 def test_objectives_without_a_boundary_have_no_relative_loss(gan_mode: str) -> None:
-    state = watched(images_of(1, 1), images_of(0, 0), gan_mode=gan_mode, lambda_gp=0.0).observed()
+    state = watched(images_of(1, 1), images_of(0, 0), gan_mode=gan_mode, lambda_gp=0.0).read_statistics()
     assert state.relative_loss is None and state.separation == 1
 
 
 def test_averages_move_and_what_is_not_finite_does_not_move_them() -> None:
     game = watched(images_of(1.0), images_of(0.0))
-    assert game.observed().separation == 1
-    game.discriminator(mean_judge, images_of(math.nan), images_of(0.0), WATCH_EVERY)
+    assert game.read_statistics().separation == 1
+    game.discriminator(mean_judge, images_of(math.nan), images_of(0.0), EVERY)
     game.discriminator(mean_judge, images_of(0.0), images_of(1.0), 1)  # not a step that is looked at
-    assert game.observed().separation == 1
-    game.discriminator(mean_judge, images_of(0.0), images_of(1.0), WATCH_EVERY)
-    assert game.observed().separation == pytest.approx(DECAY / (1 + DECAY))
+    assert game.read_statistics().separation == 1
+    game.discriminator(mean_judge, images_of(0.0), images_of(1.0), EVERY)
+    assert game.read_statistics().separation == pytest.approx(DECAY / (1 + DECAY))
 
 
 def test_looking_on_changes_nothing() -> None:
@@ -168,7 +171,7 @@ def test_looking_on_changes_nothing() -> None:
     for step in (0, 1):
         torch.manual_seed(0)
         judge = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 1))
-        game = Game(AdversarialConfig(instance_noise=0.1), (1,))
+        game = AdversarialLoss(AdversarialConfig(instance_noise=0.1), (1,))
         real, fake, _ = game.discriminator(judge, image, -image, step)
         (real + fake).backward()
         gradients = [parameter.grad.tolist() for parameter in judge.parameters()]
@@ -180,46 +183,50 @@ def test_looking_on_changes_nothing() -> None:
 def test_a_game_goes_on_from_what_was_observed() -> None:
     straight = watched(images_of(2.0), images_of(0.5), (0, 8))
     resumed = watched(images_of(2.0), images_of(0.5))
-    observations = resumed.observations()
+    observations = resumed.statistics.state_dict()
     fresh = watched(images_of(2.0), images_of(0.5), ())
-    assert math.isnan(fresh.observed().separation)
-    fresh.load_observations(observations)
+    assert math.isnan(fresh.read_statistics().separation)
+    fresh.statistics.load_state_dict(observations)
     fresh.discriminator(mean_judge, images_of(2.0), images_of(0.5), 8)
-    assert fresh.observed() == straight.observed()
+    assert fresh.read_statistics() == straight.read_statistics()
 
 
 # -- discriminators ---------------------------------------------------------------------------------------------------
 
 
-def wandering(lines: int = 200) -> Iterator[GameState]:
+def wandering(lines: int = 200) -> Iterator[DiscriminatorStatistics]:
     """A sound contest: now one side is ahead, now the other."""
     for line in range(lines):
-        yield GameState(0.78 + 0.17 * math.sin(line / 5), 1.5, 0.6 - 0.3 * math.sin(line / 5))
+        yield DiscriminatorStatistics(0.78 + 0.17 * math.sin(line / 5), 1.5, 0.6 - 0.3 * math.sin(line / 5))
 
 
 def test_sound_contests_are_left_in_peace() -> None:
     assert contests(wandering()) == []
-    assert contests([GameState(1.0, 3.0, 0.01), *[HEALTHY] * 4] * 20) == []  # won now and then, for a moment
-    assert contests([GameState(1.0, 2e-4, None)] * 50) == []  # a critic is to tell all apart, on a scale of its own
-    assert contests([GameState(0.5, 0.0, 1.0)] * 4) == []  # at the very beginning
-    assert contests([GameState(math.nan, math.nan, math.nan)] * 50) == []
+    assert (
+        contests([DiscriminatorStatistics(1.0, 3.0, 0.01), *[HEALTHY] * 4] * 20) == []
+    )  # won now and then, for a moment
+    assert (
+        contests([DiscriminatorStatistics(1.0, 2e-4, None)] * 50) == []
+    )  # a critic is to tell all apart, on a scale of its own
+    assert contests([DiscriminatorStatistics(0.5, 0.0, 1.0)] * 4) == []  # at the very beginning
+    assert contests([DiscriminatorStatistics(math.nan, math.nan, math.nan)] * 50) == []
 
 
 def test_a_discriminator_that_has_won_is_named_with_its_figures() -> None:
-    (finding,) = contests([*wandering(20), *[GameState(0.998, 8.0, 0.004)] * 20])
+    (finding,) = contests([*wandering(20), *[DiscriminatorStatistics(0.998, 8.0, 0.004)] * 20])
     assert (finding.name, finding.severity, finding.figure) == ("discriminator_won", "alarm", 0.998)
     assert "99.8%" in finding.message and "0.4%" in finding.message and "--lr_D" in finding.advice
 
 
 def test_a_discriminator_that_has_died_gives_one_answer() -> None:
-    (finding,) = contests([*wandering(20), *[GameState(0.5, 1e-5, 1.0)] * 20])
+    (finding,) = contests([*wandering(20), *[DiscriminatorStatistics(0.5, 1e-5, 1.0)] * 20])
     assert (finding.name, finding.severity) == ("discriminator_died", "alarm")
-    (finding,) = contests([GameState(1.0, 1e-8, None)] * 20)  # a critic
+    (finding,) = contests([DiscriminatorStatistics(1.0, 1e-8, None)] * 20)  # a critic
     assert finding.name == "discriminator_died"
 
 
 def test_a_discriminator_that_has_never_told_anything_is_given_time() -> None:
-    guessing = [GameState(0.5 + 0.05 * math.sin(line), 0.2, 0.999) for line in range(40)]
+    guessing = [DiscriminatorStatistics(0.5 + 0.05 * math.sin(line), 0.2, 0.999) for line in range(40)]
     assert contests(guessing[:20]) == []
     (finding,) = contests(guessing)
     assert (finding.name, finding.severity) == ("discriminator_died", "warning")
@@ -227,12 +234,12 @@ def test_a_discriminator_that_has_never_told_anything_is_given_time() -> None:
 
 
 def test_a_discriminator_whose_generator_has_caught_up_is_left_in_peace() -> None:
-    assert contests([*wandering(3), *[GameState(0.501, 0.2, 0.999)] * 100]) == []
-    assert contests([GameState(0.5, 0.2, None)] * 100) == []  # of critics it says nothing
+    assert contests([*wandering(3), *[DiscriminatorStatistics(0.501, 0.2, 0.999)] * 100]) == []
+    assert contests([DiscriminatorStatistics(0.5, 0.2, None)] * 100) == []  # of critics it says nothing
 
 
 def test_each_discriminator_is_judged_by_itself() -> None:
-    signs = contest_signs({"game_a": HEALTHY, "game_b": GameState(1.0, 9.0, 0.0)})
+    signs = contest_signs({"adversarial_a": HEALTHY, "adversarial_b": DiscriminatorStatistics(1.0, 9.0, 0.0)})
     (said,) = [sign.finding.message for sign in signs if sign.present]
     assert said.startswith("The discriminator of B has won")
 
@@ -473,7 +480,7 @@ def test_outputs_that_are_like_real_ones_are_left_in_peace() -> None:
 
 
 def test_a_finding_is_made_as_it_begins_and_again_after_it_went_away_or_much_later() -> None:
-    won = GameState(1.0, 9.0, 0.0)
+    won = DiscriminatorStatistics(1.0, 9.0, 0.0)
     assert len(contests([HEALTHY] * 10 + [won] * 80)) == 1  # up to ten times the images
     assert len(contests([HEALTHY] * 10 + [won] * 200)) == 2
     assert len(contests([HEALTHY] * 10 + [won] * 20 + [HEALTHY] * 20 + [won] * 20)) == 2
@@ -481,7 +488,7 @@ def test_a_finding_is_made_as_it_begins_and_again_after_it_went_away_or_much_lat
 
 
 def test_many_lines_of_the_log_within_a_few_steps_prove_nothing() -> None:
-    won = GameState(1.0, 9.0, 0.0)
+    won = DiscriminatorStatistics(1.0, 9.0, 0.0)
     assert contests([won] * 600, every=1, doctor=Doctor()) == []  # 100 steps after the first 500
     assert names(contests([won] * 800, every=1, doctor=Doctor())) == ["discriminator_won"]
 
@@ -492,7 +499,9 @@ def all_events(doctor: Doctor, first: int, last: int) -> list[tuple[int, list[st
     for line in range(first, last):
         progress, late = at(100 * line), line > 20
         norms = {"generator": 1e4 if late else 1.0 + line % 3}
-        found = doctor.losses(progress, {}, norms, {"game": GameState(1.0, 9.0, 0.0) if late else HEALTHY})
+        found = doctor.losses(
+            progress, {}, norms, {"adversarial": DiscriminatorStatistics(1.0, 9.0, 0.0) if late else HEALTHY}
+        )
         small, alike = photos(size=64), photos(1, 64).expand(4, -1, -1, -1)
         pictures = paired(alike if late else small, small, small)
         found += doctor.pictures(progress, pictures) if line % 2 else []
@@ -528,7 +537,8 @@ def test_every_flag_that_is_advised_exists() -> None:
     configs += [AccelerationConfig, RunConfig, translation.TestConfig]
     options = {field.name for config in configs for field in dataclasses.fields(config)}
     code = "\n".join(
-        file.read_text(encoding="utf-8") for file in (Path(__file__).parents[1] / "i2i" / "doctor").glob("*.py")
+        file.read_text(encoding="utf-8")
+        for file in (Path(__file__).parents[1] / "i2i" / "watch" / "doctor").glob("*.py")
     )
     advised = set(re.findall(r"--(\w+)", code))
     assert len(advised) > 15 and advised <= options

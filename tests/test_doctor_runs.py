@@ -18,8 +18,9 @@ from i2i.metrics.config import JudgesConfig
 from i2i.models import CGAN, GanModel, build_model
 from i2i.training import Diverged, Trainer
 from i2i.watch.boards import Board, Boards, Finding, Progress
-from i2i.watch.doctor import Doctor, doctor
+from i2i.watch.doctor import Doctor, DoctorObserver, doctor
 from i2i.watch.validation import ValidationConfig, Validator
+from i2i.watch.validation.observer import ValidationObserver
 from tests import tiny
 from tests.pictures import save
 from tests.test_doctor import checks, photos
@@ -75,17 +76,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         stream = (tiny.RandomStream if model.spec.classes else Repeated)(model, 2, 8)
         stream.images = images  # type: ignore[attr-defined]
         common = {"n_epochs": steps // 4, "n_epochs_decay": 0, "print_freq": 4, "display_freq": 20}
-        told = Told()
-        trainer = Trainer(
-            model,
-            stream,  # type: ignore[arg-type]
-            tiny.TrainConfig(**common | options),
-            boards=Boards([told]),
-            samples=tiny.RandomStream(model)() if model.spec.classes else images,
-            validator=validator,
-            validation=ValidationConfig(val_freq=20),
-        )
-        trainer.monitor.doctor = Doctor(patience)
+        told, config = Told(), tiny.TrainConfig(**common | options)
+        samples = tiny.RandomStream(model)() if model.spec.classes else images
+        observers = tiny.observers(config, Boards([told]), samples)
+        if validator is not None:
+            observers.append(ValidationObserver(validator, ValidationConfig(val_freq=20), 1, 8))
+        next(o for o in observers if isinstance(o, DoctorObserver)).doctor = Doctor(patience)
+        trainer = Trainer(model, stream, config, observers=observers)  # type: ignore[arg-type]
         if fault is not None:
             fault(trainer)
         try:

@@ -19,7 +19,6 @@ import train as train_script
 from i2i.metrics.card import Card
 from i2i.tools import evaluate
 from options.test_options import TestOptions
-from options.train_options import TrainOptions
 from tests import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
@@ -50,8 +49,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.jit.script(Statistics()).save(root / "judge.pt")
     for model, data in (("pix2pix", "pairs"), ("cyclegan", "domains"), ("cgan", "classes")):
         places = ["--dataroot", str(root / data), "--checkpoints_dir", str(root / "checkpoints"), "--name", model]
-        options = TrainOptions(["--model", model, *places, *NETS.split(), *MODELS[model].split()])
-        options.one_line(lambda options=options: train_script.train(options))
+        assert train_script.main(["--model", model, *places, *NETS.split(), *MODELS[model].split()]) == 0
     return root
 
 
@@ -59,9 +57,9 @@ def translate(runs: Path, results: Path, model: str, data: str, *words: str) -> 
     """What test.py's card says."""
     places = ["--checkpoints_dir", str(runs / "checkpoints"), "--results_dir", str(results), "--name", model]
     judging = ["--inception", str(runs / "judge.pt"), "--bootstrap", "10", "--num_threads", "0"]
-    options = TestOptions([*places, "--dataroot", str(runs / data), *judging, *words])
-    options.one_line(lambda: test_script.test(options))
-    return Card.load(options.folder / "card.json")
+    given = [*places, "--dataroot", str(runs / data), *judging, *words]
+    assert test_script.main(given) == 0
+    return Card.load(TestOptions(given).folder / "card.json")
 
 
 def judge(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -338,10 +336,8 @@ def test_label_maps_are_judged_on_either_side(words: str, real: str, runs: Path,
         "--name",
         "maps",
     ]
-    options = TrainOptions(
-        [*places, "--model", "pix2pix", "--direction", way, *f"{words} {NETS} {MODELS['pix2pix']}".split()]
-    )
-    options.one_line(lambda: train_script.train(options))
+    words = f"{words} {NETS} {MODELS['pix2pix']}"
+    assert train_script.main([*places, "--model", "pix2pix", "--direction", way, *words.split()]) == 0
     card = translate(tmp_path, tmp_path, "maps", "data", "--metrics", "miou", "--segmentation", f"{tmp_path}/shades.pt")
     miou = figures(card)["miou"]
     assert 0 <= miou.score.value <= 1 and card.baselines["real"] == real

@@ -17,8 +17,6 @@ import train as train_script
 from i2i.translate import chosen_classes
 from i2i.translate.translator import Translator
 from options import train_options
-from options.test_options import TestOptions
-from options.train_options import TrainOptions
 from tests import tiny
 
 NETS = "--ngf 4 --ndf 4 --netD pixel --load_size 16 --crop_size 16 --num_threads 0 --n_epochs 1 --n_epochs_decay 0"
@@ -46,14 +44,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(root: Path, model: str, data: Path, *words: str, name: str | None = None) -> None:
     files = ["--dataroot", str(data), "--checkpoints_dir", str(root / "checkpoints"), "--name", name or model]
-    options = TrainOptions(["--model", model, *files, *words])
-    options.one_line(lambda: train_script.train(options))
+    assert train_script.main(["--model", model, *files, *words]) == 0
 
 
 def translate(root: Path, results: Path, *words: str) -> None:
     places = ["--checkpoints_dir", str(root / "checkpoints"), "--results_dir", str(results), "--num_threads", "0"]
-    options = TestOptions([*places, *words])
-    options.one_line(lambda: test_script.test(options))
+    assert test_script.main([*places, *words]) == 0
 
 
 def files(folder: Path) -> list[str]:

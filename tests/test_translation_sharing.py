@@ -30,6 +30,7 @@ from i2i.translate.pictures import pictures_of, write_pictures
 from i2i.translate.processes import device_of
 from i2i.translate.rows import Row, gathered, in_order
 from options.test_options import TestOptions
+from test import input_config, load_translator
 from tests.test_translation import files, noise, pixels, translate
 
 COUNT = 5
@@ -250,8 +251,8 @@ def test_helpers_translate_what_the_first_process_has_loaded(root: Path, expecte
     options = TestOptions(
         ["--model", "pix2pix", "--reference_weights", weights, "--input", str(tmp_path / "in"), *words]
     )
-    translator = options.translator()
-    dataset = input_dataset(options.images(translator))
+    translator = load_translator(options)
+    dataset = input_dataset(input_config(options, translator))
     noise(tmp_path / "in" / "00.png", 40, 32)  # another would be number 1 from now on
     Path(weights).unlink()
     folder = tmp_path / "out"
@@ -346,8 +347,8 @@ def test_what_makes_no_sense_is_refused(root: Path, tmp_path: Path, capsys: Any,
 def test_batch_and_readers_suit_unless_they_are_given(root: Path) -> None:
     words = ["--reference_weights", str(root / "latest_net_G.pth"), "--input", str(root / "in"), "--device", "cpu"]
     options = TestOptions(["--model", "pix2pix", *words])
-    data = options.images(options.translator())
+    data = input_config(options, load_translator(options))
     assert (data.batch_size, data.num_threads) == (8, 0)
     options = TestOptions(["--model", "pix2pix", *words, "--batch_size", "3", "--num_threads", "1"])
-    data = options.images(options.translator())
+    data = input_config(options, load_translator(options))
     assert (data.batch_size, data.num_threads) == (3, 1)

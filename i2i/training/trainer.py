@@ -148,7 +148,7 @@ class Trainer:
             self.model.train()
             self._read_at = (time.monotonic(), self.images, self.stream.waited)
             for observer in self.observers:
-                self._ask(observer.begin)
+                self.ask(observer.begin)
             if self.images >= self.total:
                 log.warning("all %d epochs are done already; a larger --n_epochs goes on", self.config.epochs)
             if self.images >= self.total or self._stops:
@@ -193,7 +193,7 @@ class Trainer:
         for observer in self.observers:
             if observer.every is not None and (is_last or crossed(observer.every)):
                 self.check_losses()
-                self._ask(observer.observe)
+                self.ask(observer.observe)
         if crossed(self.config.save_epoch_freq * len(self.stream)):
             self.save(self.epoch)
         elif crossed(self.config.save_latest_freq) or self.saver.is_due():
@@ -202,7 +202,7 @@ class Trainer:
     def _end(self) -> None:
         self.report()
         for observer in self.observers:
-            self._ask(observer.end)
+            self.ask(observer.end)
         skipping = self.players.skipping
         if skipping is not None and skipping.skipped and (self.images >= self.total or self._stops):
             self._publish(Observation(findings=[skipping.summary(self.step)]))
@@ -262,7 +262,7 @@ class Trainer:
         for module in training:
             module.training = True
 
-    def _ask(self, question: Callable[[RunView], Observation | None]) -> None:
+    def ask(self, question: Callable[[RunView], Observation | None]) -> None:
         """Let an observer look at the model, and act on what it answers."""
         try:
             with self._watching():
