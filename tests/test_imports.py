@@ -6,39 +6,25 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("options", "train", "test", "datasets", "tests")
 
-# What each room of i2i may know of the others; rooms that are not named stand on top and may know all of them.
-MAY_IMPORT = {
-    "__init__": set[str](),
-    "config": set[str](),
-    "errors": {"streams"},
-    "streams": set[str](),
-    "progress": set[str](),
-    "atomic": set[str](),
-    "results": {"visuals.records"},
-    "run": {"config"},
-    "networks": {"config"},
-    "losses": {"config", "metrics.lpips", "metrics.ssim"},
-    "data": {"config"},
-    "check": {"config", "data"},
-    "visuals": {"config", "metrics.METRICS"},
-    "random_state": set[str](),
-    "acceleration": {"config"},
-    "models": {"config", "random_state", "data", "networks", "losses"},
-    "metrics": {"config", "random_state", "data", "results.listed_pictures", "visuals.images"},
-    "doctor": {"config", "metrics", "visuals.board", "models.game"},
-    "validation": {"config", "data", "metrics", "visuals", "models"},
-    "training": {
-        *("config", "run", "acceleration", "random_state", "data", "losses", "visuals", "models.base", "models.game"),
-        *("doctor", "metrics.METRICS", "validation"),
-    },
-    "reference_layout": {"networks"},
-    "reference_weights": {"networks", "reference_layout"},
+# The rooms of i2i from bottom to top: each may import itself, the rows before it, and what BESIDE adds.
+ROOMS = [
+    {"acceleration", "data", "networks", "losses", "metrics"},
+    {"models"},
+    {"training"},
+    {"watch"},
+    {"translate", "tools"},
+]
+BESIDE = {
+    "acceleration": {"networks"},
+    "losses": {"metrics"},
+    "metrics": {"data"},
+    "tools": {"translate"},
 }
+# Files that only run a command: `python -m i2i.check` and the like.
+COMMANDS = {"check", "evaluate", "explore", "report", "digits", "evaluation", "visuals", "command", "cli", "translator"}
 HEAVY = {
     "matplotlib",
     "kornia",
@@ -78,8 +64,46 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def room(path: Path) -> str:
-    return path.relative_to(ROOT / "i2i").parts[0].removesuffix(".py")
+def room(module: str) -> str:
+    """The room of `i2i.<room>...`; files right in i2i are rooms of their own, below all others."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def may_import(own: str, other: str) -> bool:
+    """Whether a file of the room `own` may import the module `other`, given without `i2i.`."""
+    rank = {name: number for number, rooms in enumerate(ROOMS) for name in rooms}
+    theirs = other.split(".")[0]
+    if theirs == own or own in COMMANDS:
+        return True
+    if any(f"{other}.".startswith(f"{beside}.") for beside in BESIDE.get(own, ())):
+        return True
+    return theirs not in COMMANDS and rank.get(theirs, -1) < rank.get(own, -1) + (
+        own not in rank and theirs not in rank
+    )
+
+
+def modules() -> dict[str, Path]:
+    """All modules of i2i and options by their dotted names."""
+    paths = [*FILES, *sorted((ROOT / "options").rglob("*.py"))]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    return dict(zip(names, paths, strict=True))
+
+
+def imports() -> dict[str, set[str]]:
+    """Which modules each module imports, in functions and for type checking too.
+
+    A package counts as imported with its modules, except by its own modules.
+    """
+    known = modules()
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        graph[name] = set()
+        for imported in imported_modules(path):
+            parts = imported.split(".")
+            prefixes = {".".join(parts[:count]) for count in range(1, len(parts) + 1)} & known.keys()
+            own_packages = {p for p in prefixes if known[p].name == "__init__.py" and name.startswith(f"{p}.")}
+            graph[name] |= prefixes - own_packages - {name}
+    return graph
 
 
 def test_relative_imports_are_resolved(tmp_path: Path) -> None:
@@ -87,19 +111,33 @@ def test_relative_imports_are_resolved(tmp_path: Path) -> None:
     assert "i2i.networks.unet.UNetGenerator" in names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_library_knows_nothing_of_its_programs(path: Path) -> None:
-    assert not [name for name in imported_modules(path) if name.split(".")[0] in PROGRAMS]
+def test_the_library_knows_nothing_of_its_programs() -> None:
+    known = {str(path): [n for n in imported_modules(path) if n.split(".")[0] in PROGRAMS] for path in FILES}
+    assert not {path: names for path, names in known.items() if names}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_one_way(path: Path) -> None:
-    own = room(path)
-    if own not in MAY_IMPORT:
-        return
-    allowed = [f"i2i.{other}." for other in {own, "errors", "progress", "atomic", *MAY_IMPORT[own]}]
-    names = [name for name in imported_modules(path) if name.split(".")[0] == "i2i"]
-    assert not [name for name in names if not f"{name}.".startswith(tuple(allowed))]
+def test_imports_go_one_way() -> None:
+    wrong = {
+        name: sorted(other for other in others if other.startswith("i2i.") and not may_import(room(name), other[4:]))
+        for name, others in imports().items()
+        if name.startswith("i2i.")
+    }
+    assert not {name: others for name, others in wrong.items() if others}
+
+
+def test_there_are_no_import_circles() -> None:
+    graph = imports()
+    graph = {name: others & graph.keys() for name, others in graph.items()}
+    while graph:
+        leaves = {name for name, others in graph.items() if not others}
+        assert leaves, f"these modules import each other in circles, or depend on such a circle: {sorted(graph)}"
+        graph = {name: others - leaves for name, others in graph.items() if name not in leaves}
+
+
+def test_the_rules_would_find_what_is_wrong() -> None:
+    assert may_import("training", "models.base") and may_import("models", "errors") and may_import("errors", "streams")
+    assert not may_import("training", "watch.doctor") and not may_import("data", "networks.unet")
+    assert not may_import("networks", "data.batch") and not may_import("errors", "data.batch")
 
 
 def test_datasets_is_a_folder_and_no_package() -> None:

@@ -57,7 +57,7 @@ def phases(model: Any, step: int = 0, batch_size: int = 2) -> Iterator[Any]:
 def test_plain_models_have_no_state_beside_their_networks_and_pools(name: str) -> None:
     keys = tiny.MODELS[name]().state_dict()
     assert {key.split(".")[0] for key in keys} <= {*dict(tiny.MODELS[name]().named_children())}
-    assert not [key for key in keys if key.startswith("game")]
+    assert not [key for key in keys if key.startswith("adversarial")]
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)
@@ -214,7 +214,7 @@ def test_adaptive_augmentation_moves_with_the_logits_in_training() -> None:
     model = tiny.cgan(ada=-1.0)
     losses_of(tiny.trainer(model, batch_size=4, epoch=64), 4)
     assert model.adversarial.augment.p.item() > 0
-    assert "game.augment.p" in model.state_dict()
+    assert "adversarial.augment.p" in model.state_dict()
 
 
 def test_adaptive_augmentation_counts_from_where_the_discriminator_cannot_tell() -> None:

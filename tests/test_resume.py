@@ -249,13 +249,13 @@ def test_options_given_anew_take_effect(tmp_path: Path) -> None:
     trainer.train_step()
     trainer.save()
     latest = tmp_path / "latest.pt"
-    group = resumed(trainer, latest, beta1=0.9, beta2=0.99).optimizers["generator"].param_groups[0]
+    group = resumed(trainer, latest, beta1=0.9, beta2=0.99).players.optimizers["generator"].param_groups[0]
     assert group["betas"] == (0.9, 0.99)
     faster = resumed(trainer, latest, lr_policy="plateau", lr=1e-3)
-    assert faster.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1e-3)
+    assert faster.players.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1e-3)
     averaging = resumed(trainer, latest, ema=0.9)
-    assert averaging.ema is not None
-    for key, value in averaging.ema.shadow.items():
+    assert averaging.players.average is not None
+    for key, value in averaging.players.average.shadow.items():
         assert torch.equal(value, trainer.model.state_dict()[key])
     scaled = resumed(trainer, latest)
     scaled.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
@@ -266,17 +266,17 @@ def test_options_given_anew_take_effect(tmp_path: Path) -> None:
 def test_plateau_goes_on_where_it_was(tmp_path: Path) -> None:
     options = {"n_epochs": 30, "n_epochs_decay": 0, "lr_policy": "plateau", "plateau_loss": "G_L1", "lr": 0.0}
     trainer = tiny.trainer(tiny.pix2pix(), folder=tmp_path, **options)
-    trainer.optimizers["generator"].param_groups[0]["lr"] = 1.0e-6
-    assert trainer.plateau is not None
+    trainer.players.optimizers["generator"].param_groups[0]["lr"] = 1.0e-6
+    assert trainer.players.plateau is not None
     for step in range(9):
-        trainer.plateau.add(step, {"G_L1": torch.tensor(5.0)})
-        trainer.plateau.end_epoch()
+        trainer.players.plateau.add(step, {"G_L1": torch.tensor(5.0)})
+        trainer.players.plateau.end_epoch()
         if step == 4:
             trainer.save()
     other = resumed(trainer, tmp_path / "latest.pt")
-    assert other.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1.0e-6)
-    assert other.plateau is not None and other.plateau.schedulers["generator"].num_bad_epochs == 4
-    assert trainer.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(2.0e-7)
+    assert other.players.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1.0e-6)
+    assert other.players.plateau is not None and other.players.plateau.schedulers["generator"].num_bad_epochs == 4
+    assert trainer.players.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(2.0e-7)
 
 
 def test_another_data_set_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -68,6 +68,11 @@ class ResNetGenerator(nn.Module):
         head = Conv2d(filters, out_channels, 7)
         self.head = nn.Sequential(OrderedDict(pad=ReflectionPad(3), conv=head, activation=nn.Tanh()))
 
+    @property
+    def encoder(self) -> list[nn.Module]:
+        """The downsampling layers, which `--freeze generator.encoder` names."""
+        return [self.stem, *self.down]
+
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         # From 8x8 on the innermost maps are 2x2 or larger, which reflection and instance norm both need.

@@ -53,6 +53,11 @@ class UNetGenerator(nn.Module):
         head = upsampling_layer(upsample, 2 * filters, out_channels, bias=True, kernel_size=4)
         self.head = nn.Sequential(OrderedDict(activation=nn.ReLU(inplace=True), conv=head, output=nn.Tanh()))
 
+    @property
+    def encoder(self) -> list[nn.Module]:
+        """The downsampling layers, which `--freeze generator.encoder` names."""
+        return list(self.down)
+
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         x = pad_to_multiple(image, self.multiple)

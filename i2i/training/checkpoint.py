@@ -96,9 +96,18 @@ def modernise(state: dict[str, Any]) -> dict[str, Any]:
         return state | {"validation": validation}
     if validation is not None or "validated_at" in monitor:
         validation = (validation or {}) | {"validated_at": monitor.get("validated_at", -1)}
-    statistics = {name.replace("game", "adversarial"): value for name, value in monitor.get("games", {}).items()}
-    observed = {"norms": monitor.get("norms", {}), "statistics": statistics, "doctor": monitor.get("doctor")}
-    return {name: value for name, value in state.items() if name != "monitor"} | observed | {"validation": validation}
+    today = {
+        "model": {_renamed(name): value for name, value in state["model"].items()},
+        "norms": monitor.get("norms", {}),
+        "statistics": {_renamed(name): value for name, value in monitor.get("games", {}).items()},
+        "doctor": monitor.get("doctor"),
+        "validation": validation,
+    }
+    return {name: value for name, value in state.items() if name != "monitor"} | today
+
+
+def _renamed(name: str) -> str:
+    return f"adversarial{name.removeprefix('game')}" if name.startswith("game") else name
 
 
 def _with_doubled_distances(validation: dict[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Players:
         """Add the gradient of the phase's summed losses to the gradients of its player."""
         losses = torch.stack([loss.float() if loss.dtype.itemsize < 4 else loss for loss in phase.losses.values()])
         objective = self.scaler.scale(losses.sum() / self.config.accumulate)
-        objective.backward(inputs=self.model.players[phase.player].parameters())
+        if objective.requires_grad:  # not if it only depends on frozen weights
+            objective.backward(inputs=self.model.players[phase.player].parameters())
 
     def update(self, player: str, losses: dict[str, list[Tensor]]) -> bool:
         """Move the weights of `player` on its gradient, after these losses of the step; return whether they may move.
