@@ -12,7 +12,6 @@ from i2i.losses import Distance
 from i2i.metrics import METRICS
 from i2i.metrics.lpips import LPIPS, find_lpips, load_lpips
 from i2i.metrics.paired import check_paired, paired_values
-from i2i.training.memory import estimate
 from tests import tiny
 
 WEIGHTS = Path(os.environ.get("I2I_TEST_DATA", "")) / "weights" / "alexnet_features_torchvision_names.pth"
@@ -244,7 +243,6 @@ def test_a_model_trains_on_lpips_and_does_not_keep_it(monkeypatch: pytest.Monkey
     model = tiny.pix2pix(reconstruction="l1 + 10*lpips")
     model.reconstruction.load_networks("alex", WEIGHTS)
     trainer = tiny.trainer(model, samples=tiny.RandomStream(model)())
-    assert estimate(trainer) is not None  # in which a step is run without content
     trainer.train_step()
     assert trainer.history.means()["G_LPIPS"] > 0
     assert not [name for name in model.state_dict() if "lpips" in name or "reconstruction" in name]
