@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from i2i.command import command, log_to_stderr
+from i2i.command import command, invocation, log_to_stderr
 from i2i.config import as_dict
 from i2i.data import DataConfig, ImageDataset
 from i2i.data.inputs import input_dataset
@@ -103,7 +103,7 @@ def build_metrics(
     about |= {
         "title": f"{options.run.name}: {folder.name}",
         "options": {"test.py": options.as_dict()} | ({"train.py": trained_on} if trained_on else {}),
-        "command": shlex.join(["python", "test.py", *options.argv]),
+        "command": shlex.join([*invocation("test.py"), *options.argv]),
     }
     labels = Labels(target="fake") if dataset is None else options.labels
     return Assessment(translator, options.test, options.card, options.judges, material, labels, about)

@@ -30,6 +30,13 @@ def log_to_stderr(program: str) -> None:
     logging.basicConfig(level=logging.INFO, format=f"{program}: %(message)s", handlers=[LineHandler()])
 
 
+def invocation(program: str) -> list[str]:
+    """Return the words that start `program`, such as "train.py", as it was started: by Python or by `i2i`."""
+    if sys.argv[0].startswith("i2i "):
+        return sys.argv[0].split()
+    return ["python", sys.argv[0] if sys.argv[0].endswith(program) else program]
+
+
 @contextmanager
 def command(
     program: str, verbose: bool = False, way_on: Callable[[], str] = str, less_memory: Callable[[], str] = str

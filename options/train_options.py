@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 from i2i.acceleration import AccelerationConfig
+from i2i.command import invocation
 from i2i.config import OptionParser, as_dict, from_values
 from i2i.errors import UserError
 from i2i.metrics.config import JudgesConfig
@@ -109,8 +109,7 @@ class TrainOptions(BaseOptions):
         words = ["--name", self.run.name]
         if self.run.checkpoints_dir != RunConfig().checkpoints_dir:
             words += ["--checkpoints_dir", self.run.checkpoints_dir]
-        program = sys.argv[0] if sys.argv[0].endswith("train.py") else "train.py"
-        return shlex.join(["python", program, *words, "--continue_train"])
+        return shlex.join([*invocation("train.py"), *words, "--continue_train"])
 
     def way_on(self) -> str:
         """Return how to continue after the run was stopped; empty if nothing is saved."""

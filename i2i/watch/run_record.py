@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from i2i.atomic import replace_text
+from i2i.command import invocation
 from i2i.data import DataConfig
 from i2i.environment import environment
 from i2i.errors import file_errors
@@ -30,7 +31,7 @@ def write_run_record(
     players = trainer.model.players.items()
     record = {
         "changed": list(changed),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join([*invocation("train.py"), *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "total_images": trainer.total,
         "best_metric": None if validation is None else validation.validator.best_metric,
