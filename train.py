@@ -17,7 +17,7 @@ from i2i.training import Trainer
 from i2i.training.folder import claim_folder
 from i2i.training.start import freeze, load_fitting_weights
 from i2i.watch.announce import describe_run
-from i2i.watch.build import build_boards_observer, build_observers
+from i2i.watch.build import WatchContext, build_boards_observer, build_observers
 from i2i.watch.run_record import write_run_record
 from i2i.watch.validation import validation_data
 from options.train_options import TrainOptions
@@ -40,9 +40,8 @@ def build_trainer(options: TrainOptions) -> Trainer:
     work = Work(True, len(dataset) * config.epochs, data.batch_size, options.crop_size, config.checkpoint_activations)
     choices = choose(options.acceleration, device, work, model.networks())
     prepare_process(choices, device)
-    observers = build_observers(
-        config, options.validation, options.judges, model=model, dataset=dataset, held_out=held_out, device=device
-    )
+    context = WatchContext(config, options.judges, model, dataset, held_out, device)
+    observers = build_observers(options.observers(), context)
     trainer = Trainer(
         model,
         BatchStream(dataset, data.batch_size, run.seed, device),

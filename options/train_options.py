@@ -18,6 +18,7 @@ from i2i.run import RunConfig
 from i2i.training import TrainConfig
 from i2i.training.start import StartConfig
 from i2i.watch.boards.options import VisualsConfig
+from i2i.watch.build import OBSERVERS
 from i2i.watch.validation import ValidationConfig
 from options.base_options import BaseOptions
 
@@ -42,7 +43,7 @@ class TrainOptions(BaseOptions):
         return super().sections() | {
             "train": TrainConfig,
             "start": StartConfig,
-            "validation": ValidationConfig,
+            **{name: kind.config for name, kind in OBSERVERS.items() if kind.config is not None},
             "judges": JudgesConfig,
             "acceleration": AccelerationConfig,
             "visuals": VisualsConfig,
@@ -82,6 +83,10 @@ class TrainOptions(BaseOptions):
         if self.data.dataset_mode not in layouts:
             learns = " or ".join(layouts)
             raise UserError(f"--dataset_mode {self.data.dataset_mode}: {self.model_name} learns from {learns} data")
+
+    def observers(self) -> dict[str, Any]:
+        """Return the options of the observers by their names in OBSERVERS."""
+        return {name: getattr(self, name) for name, kind in OBSERVERS.items() if kind.config is not None}
 
     def saved(self) -> dict[str, Any]:
         """Return the options that options.yaml and checkpoints hold."""

@@ -1,8 +1,10 @@
-"""The observers that a run has by its options."""
+"""The observers that a run has by its options. A new one is a file, and a line in OBSERVERS."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,29 +22,57 @@ from i2i.watch.validation import ValidationConfig, build_validator
 from i2i.watch.validation.observer import ValidationObserver
 
 
-def build_observers(
-    train: TrainConfig,
-    validation: ValidationConfig,
-    judges: JudgesConfig,
-    *,
-    model: GanModel,
-    dataset: ImageDataset,
-    held_out: ImageDataset | None,
-    device: torch.device,
-) -> list[Observer]:
-    """Build the terminal, the doctor, sample pictures and validation; boards follow once the run has its folder.
+class WatchContext(NamedTuple):
+    """What observers are built from, besides their own options."""
+
+    train: TrainConfig
+    judges: JudgesConfig
+    model: GanModel
+    dataset: ImageDataset
+    held_out: ImageDataset | None
+    device: torch.device
+
+
+class ObserverKind(NamedTuple):
+    """How to build an observer from its options and the context, None for no observer; the dataclass of its options.
+
+    The options are flags of train.py, in a section of the help that has the observer's name.
+    """
+
+    build: Callable[[Any, WatchContext], Observer | None]
+    config: type | None = None
+
+
+def _validation(config: ValidationConfig, context: WatchContext) -> Observer | None:
+    targets = context.model.targets
+    validator = build_validator(config, context.judges, context.held_out, context.dataset, targets, context.device)
+    if validator is None:
+        return None
+    return ValidationObserver(validator, config, len(targets), len(context.dataset))
+
+
+def _samples(config: None, context: WatchContext) -> Observer:
+    return SampleObserver(sample_batch(context.dataset, device=context.device), context.train.display_freq)
+
+
+# In this order they are asked; the doctor comes before what it looks at is recorded by the boards.
+OBSERVERS: dict[str, ObserverKind] = {
+    "terminal": ObserverKind(lambda config, context: TerminalObserver()),
+    "memory": ObserverKind(lambda config, context: MemoryObserver()),
+    "doctor": ObserverKind(lambda config, context: DoctorObserver() if context.train.doctor else None),
+    "samples": ObserverKind(_samples),
+    "validation": ObserverKind(_validation, ValidationConfig),
+}
+
+
+def build_observers(configs: Mapping[str, Any], context: WatchContext) -> list[Observer]:
+    """Build all observers of OBSERVERS, with their options by name; boards follow once the run has its folder.
 
     Raises:
         UserError: if the data, or the networks at hand, cannot give what the options ask for.
     """
-    observers: list[Observer] = [TerminalObserver(), MemoryObserver()]
-    if train.doctor:
-        observers.append(DoctorObserver())
-    observers.append(SampleObserver(sample_batch(dataset, device=device), train.display_freq))
-    validator = build_validator(validation, judges, held_out, dataset, model.targets, device)
-    if validator is not None:
-        observers.append(ValidationObserver(validator, validation, len(model.targets), len(dataset)))
-    return observers
+    built = [kind.build(configs.get(name), context) for name, kind in OBSERVERS.items()]
+    return [observer for observer in built if observer is not None]
 
 
 def build_boards_observer(config: VisualsConfig, folder: Path, resumed: int | None) -> BoardsObserver:
