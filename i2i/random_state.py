@@ -1,4 +1,4 @@
-"""The state of every random generator that a run draws from, and draws that leave those generators alone."""
+"""Random number generators: saving, restoring and isolating their states, and drawing without touching them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# Those of torch.nn.init that show themselves to a mode do so before the fill that they end in.
+# Functions that fill a tensor; those of torch.nn.init reach a TorchFunctionMode before the fill that they call.
 _FILLS = ("normal_", "uniform_", "kaiming_uniform_")
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's generators and of that of `device`, as tensors and plain values."""
+    """Return the states of the generators of Python, NumPy, torch and `device`, as tensors and plain values."""
     version, numbers, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
@@ -31,7 +31,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Put back what `random_states` gave; what came from another kind of device is left out."""
+    """Restore what `random_states` returned; the state of another kind of device is ignored."""
     torch.set_rng_state(states["torch"])
     if states["device_type"] == device.type:
         _restore_device_state(states["device"], device)
@@ -48,7 +48,7 @@ def torch_states(device: torch.device) -> tuple[Tensor, Tensor | None]:
 
 @contextmanager
 def replayed(states: tuple[Tensor, Tensor | None], device: torch.device) -> Iterator[None]:
-    """Draw in here what torch drew after `torch_states` gave `states`; then the generators go on where they were."""
+    """Repeat in this context what torch drew after `torch_states` returned `states`; then continue where it was."""
     now = torch_states(device)
     torch.set_rng_state(states[0])
     _restore_device_state(states[1], device)
@@ -61,9 +61,9 @@ def replayed(states: tuple[Tensor, Tensor | None], device: torch.device) -> Iter
 
 @contextmanager
 def isolated(device: torch.device) -> Iterator[None]:
-    """Put the generators of Python, NumPy, torch and `device` back at the end, whatever is drawn from them meanwhile.
+    """Restore the generators of Python, NumPy, torch and `device` at the end of this context.
 
-    Other threads of the process would draw the same numbers twice: this is for training, which has its process alone.
+    Not for several threads: another thread would draw the same numbers twice.
     """
     states = random_states(device)
     try:
@@ -73,10 +73,10 @@ def isolated(device: torch.device) -> Iterator[None]:
 
 
 class SkipInit(TorchFunctionMode):
-    """Within it whatever fills a tensor with random numbers leaves it as memory comes, and draws nothing.
+    """A context in which functions that fill tensors with random numbers leave them uninitialised.
 
-    Building networks then takes next to no time; constants, such as the ones of a norm, are made as ever. On
-    `torch.device("meta")` constants that no checkpoint holds would be lost, and its `normal_` imports the compiler.
+    Building networks takes almost no time then. Constants, such as the ones of a norm, are set as usual, unlike on
+    `torch.device("meta")`, where those that no checkpoint holds would be lost.
     """
 
     def __torch_function__(
@@ -84,7 +84,7 @@ class SkipInit(TorchFunctionMode):
     ) -> Any:
         if function.__name__ in _FILLS:
             return arguments[0] if arguments else (keywords or {})["tensor"]
-        if function is torch.linalg.qr:  # how orthogonal weights are made of normal ones
+        if function is torch.linalg.qr:  # which makes orthogonal weights
             return arguments[0], arguments[0]
         return function(*arguments, **keywords or {})
 
@@ -93,9 +93,9 @@ Undrawn = SkipInit  # the name in earlier versions
 
 
 class Drawing(TorchFunctionMode):
-    """Draw the initial weights and the dropout of networks from `generator`, in this thread, within this context.
+    """A context in which this thread draws initial weights and dropout from `generator`.
 
-    On the CPU the numbers are those that torch's own generator would give from the same seed.
+    On the CPU the numbers equal those of torch's own generator with the same seed.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -117,10 +117,10 @@ class Drawing(TorchFunctionMode):
 
 
 def dropout_mask(x: Tensor, p: float, generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw what dropout multiplies `x` by: 0 with probability `p`, else 1 / (1 - p); zeros where `p` is 1.
+    """Draw a dropout mask for `x`: 0 with probability `p`, else 1 / (1 - p); all 0 if `p` is 1.
 
-    Each of `generators` fills an equal share of the rows, in the order of NCHW whatever the layout of `x`. On the CPU
-    the numbers are those of torch's own dropout.
+    Each of `generators` fills an equal share of the rows, in NCHW order whatever the layout of `x`. On the CPU the
+    numbers equal those of torch's own dropout.
     """
     mask = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     for rows, generator in zip(mask.split(len(x) // len(generators)), generators, strict=True):

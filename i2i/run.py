@@ -1,4 +1,4 @@
-"""A run: its options, its folder, and the device that it works on."""
+"""A run: its name and folder, its checkpoints, device and seed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import torch
 from i2i.config import check_range, option
 from i2i.errors import UserError, file_errors
 
-NAMED = ("best", "latest")  # checkpoints that go by a name, not by a number
+NAMED = ("best", "latest")  # checkpoints with a name in place of a number
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Which run, and where."""
+    """The options that name a run and its device."""
 
-    name: str = option("experiment_name", "name of the run, its folder below checkpoints_dir")
-    checkpoints_dir: str = option("./checkpoints", "where runs are kept", path=True)
-    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...; auto takes the fastest there is")
-    seed: int = option(0, "seed of everything that is random")
-    verbose: bool = option(False, "print the networks, and the traceback of an error")
+    name: str = option("experiment_name", "name of the run and of its folder in --checkpoints_dir")
+    checkpoints_dir: str = option("./checkpoints", "folder of all runs", path=True)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...; auto takes the fastest one")
+    seed: int = option(0, "seed of all random numbers")
+    verbose: bool = option(False, "print the networks, and tracebacks of errors")
 
     def __post_init__(self) -> None:
         base = Path(self.checkpoints_dir).resolve()
@@ -37,12 +37,12 @@ class RunConfig:
 
     @property
     def folder(self) -> Path:
-        """The run's folder, which need not exist."""
+        """The run's folder; it need not exist."""
         return Path(self.checkpoints_dir) / self.name
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that `name` asks for.
+    """Return the device that `name` stands for.
 
     Raises:
         UserError: if this machine or this build of torch has no such device.
@@ -58,24 +58,24 @@ def resolve_device(name: str) -> torch.device:
 
 
 def seed_everything(seed: int, deterministic: bool = False) -> None:
-    """Seed torch, NumPy and Python; `deterministic` allows only algorithms that repeat to the bit."""
+    """Seed torch, NumPy and Python; with `deterministic` allow only algorithms that repeat to the bit."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    if torch.are_deterministic_algorithms_enabled() != deterministic:  # the call takes a second, even to change nothing
+    if torch.are_deterministic_algorithms_enabled() != deterministic:  # the call takes a second even if nothing changes
         torch.use_deterministic_algorithms(deterministic)
     if deterministic:  # read by cuBLAS when it starts
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def find_run(run: str, checkpoints_dir: str) -> Path:
-    """The folder of a run: `run` itself where it holds a checkpoint, else the one of that name in `checkpoints_dir`.
+    """Return a run's folder: `run` itself if it holds a checkpoint, else the folder of that name in `checkpoints_dir`.
 
     Raises:
-        UserError: for a file.
+        UserError: if `run` is a file.
     """
     path = Path(run)
-    with file_errors("RUN", run):  # a name that the system refuses
+    with file_errors("RUN", run):  # the system may refuse the name
         is_file = path.is_file()
     if is_file:
         raise UserError(f"{run} is a file: give the run's folder, and say by --epoch which of its checkpoints")
@@ -83,10 +83,10 @@ def find_run(run: str, checkpoints_dir: str) -> Path:
 
 
 def checkpoint_path(folder: Path, epoch: str) -> Path:
-    """`latest.pt`, `best.pt` or `epoch_<N>.pt` in a run's folder.
+    """Return the path of `latest.pt`, `best.pt` or `epoch_<N>.pt` in a run's folder.
 
     Raises:
-        UserError: if it is not there; names those that are.
+        UserError: if it does not exist; names those that do.
     """
     path = folder / (f"{epoch}.pt" if epoch in NAMED else f"epoch_{epoch}.pt")
     if path.is_file():
@@ -97,18 +97,18 @@ def checkpoint_path(folder: Path, epoch: str) -> Path:
 
 
 def saved_epochs(folder: Path) -> list[str]:
-    """What `--epoch` can be: the numbers in order, then best and latest."""
+    """Return the values that `--epoch` can have: the numbers in order, then best and latest."""
     return [*map(str, epoch_checkpoints(folder)), *(name for name in NAMED if (folder / f"{name}.pt").is_file())]
 
 
 def epoch_checkpoints(folder: Path) -> dict[int, Path]:
-    """The files `epoch_<N>.pt` of a run by N, in order."""
+    """Return the files `epoch_<N>.pt` of a run by N, in order."""
     matches = ((re.fullmatch(r"epoch_(\d+)\.pt", path.name), path) for path in folder.glob("epoch_*.pt"))
     return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
 
 def sibling_runs(folder: Path) -> list[str]:
-    """Names of the runs beside `folder` that hold a checkpoint."""
+    """Return the names of the runs beside `folder` that have a checkpoint."""
     return sorted(path.parent.name for path in folder.parent.glob("*/latest.pt"))
 
 

@@ -1,13 +1,13 @@
-"""Flags of earlier frameworks: what they are called now, or why they are not needed any more."""
+"""Flags of the reference implementation and its predecessors: today's names, or why they are ignored."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from i2i.errors import UserError
 
 Notice = Callable[[str], None]
-Ignored = dict[str, tuple[bool, str]]  # flag -> whether it takes a value, why it is left out
+Ignored = dict[str, tuple[bool, str]]  # flag -> (it takes a value, why it is ignored)
 
-# Old name -> today's name, taking the same values.
+# Old name -> today's name, with the same values.
 RENAMED = {
     "--batchSize": "--batch_size",
     "--loadSize": "--load_size",
@@ -29,27 +29,27 @@ RENAMED = {
 }
 
 IGNORED: Ignored = {
-    "--display_id": (True, "a visdom window is asked for by --visdom"),
-    "--display_ncols": (True, "samples are laid out by themselves"),
+    "--display_id": (True, "--visdom opens a visdom window"),
+    "--display_ncols": (True, "the layout of samples is automatic"),
     "--display_winsize": (True, "pages scale their pictures"),
     "--update_html_freq": (True, "the page is written with every sample, see --display_freq"),
-    "--no_html": (False, "the page costs next to nothing"),
-    "--save_by_iter": (False, "latest.pt is replaced as a whole, epochs are kept as epoch_<N>.pt"),
+    "--no_html": (False, "the page costs almost nothing"),
+    "--save_by_iter": (False, "latest.pt is replaced, epochs are kept as epoch_<N>.pt"),
     "--epoch_count": (True, "--continue_train knows its epoch"),
     "--aspect_ratio": (True, "results have the size of their inputs"),
 }
 
-# What means something else, or nothing, for one model alone.
+# Flags with another meaning, or none, for one model.
 RENAMED_FOR = {"pix2pix": {"--lambda_A": "--lambda_L1"}}
 IGNORED_FOR: dict[str, Ignored] = {
     "pix2pix": {
-        "--pool_size": (True, "pix2pix shows its discriminator the newest images only"),
-        "--lambda_B": (True, "pix2pix has no second cycle"),
+        "--pool_size": (True, "pix2pix has no image pool"),
+        "--lambda_B": (True, "pix2pix has no cycle"),
         "--lambda_identity": (True, "pix2pix has no identity loss"),
     }
 }
 
-# Values that have another name here. One device normalises over all of its batch anyway.
+# Values with another name. On one device batch norm is synchronised anyway.
 VALUES = {
     "--model": {"cycle_gan": "cyclegan"},
     "--norm": {"syncbatch": "batch", "sync_batch": "batch", "sync_instance": "instance"},
@@ -57,7 +57,7 @@ VALUES = {
     "--num_test": {"inf": "none"},
 }
 
-# What was a model and a layout of its own is now a way to make pairs.
+# Colorization was a model and a layout of its own; now it is a way to make pairs.
 DERIVED = ["--derive", "colorization"]
 EXPANDED = {
     ("--model", "colorization"): ["--model", "pix2pix", *DERIVED],
@@ -68,16 +68,16 @@ EXPANDED = {
 def modernise(
     tokens: Sequence[str], notice: Notice, renamed: Mapping[str, str] = RENAMED, ignored: Ignored = IGNORED
 ) -> list[str]:
-    """Replace retired flags and values by today's; `notice` is told of every retired flag.
+    """Replace retired flags and values by today's, and pass a message about each to `notice`.
 
     Raises:
-        ValueError: for a value that a retired flag does not take.
+        UserError: for a value that a retired flag does not take.
     """
     result: list[str] = []
     rest = list(tokens)
     while rest:
         name, equals, value = _undouble(rest.pop(0)).partition("=")
-        if name.replace("--no-", "--", 1) in ignored and name not in ignored:  # false in a file
+        if name.replace("--no-", "--", 1) in ignored and name not in ignored:  # `flag: false` in a file
             continue
         if name in ignored:
             takes_value, reason = ignored[name]
@@ -106,7 +106,7 @@ def modernise(
 
 
 def for_model(tokens: Sequence[str], model: str, notice: Notice) -> list[str]:
-    """Replace what has another meaning, or none, for `model`."""
+    """Replace flags that have another meaning, or none, for `model`."""
     return modernise(tokens, notice, RENAMED_FOR.get(model, {}), IGNORED_FOR.get(model, {}))
 
 
@@ -115,13 +115,13 @@ def _take_value(rest: list[str]) -> str:
 
 
 def _undouble(token: str) -> str:
-    """`--no-no_flip`, which is `no_flip: false` in a file, says `--flip`."""
+    """Turn `--no-no_flip`, which `no_flip: false` in a file gives, into `--flip`."""
     name = token.removeprefix("--no-no_")
     return token if name == token or f"--no_{name}" in IGNORED else f"--{name}"
 
 
 def _device(gpu_ids: str) -> list[str]:
-    """A run is trained on one device, the first of those given."""
+    """Return the flag for the first of the devices; a run is trained on one."""
     first = gpu_ids.split(",")[0]
     if not first.removeprefix("-").isdecimal():
         raise UserError(f"--gpu_ids {gpu_ids!r}: give the number of a CUDA device, or -1 for the CPU; see --device")

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from i2i.networks.blocks import choose
 
-IMAGES_TO_FULL = 500_000  # ADA, section 3: p goes from 0 to 1 in no less, moving after every 4 minibatches
+IMAGES_TO_FULL = 500_000  # real images in which p may rise from 0 to 1; it moves every 4 minibatches (ADA, section 3)
 CALLS_PER_MOVE = 4
 
 
 def color(images: Tensor) -> Tensor:
     """Change brightness by up to 0.5, saturation (of 3 channels) by 0 to 2, contrast by 0.5 to 1.5 (DiffAugment)."""
-    # Not by kornia.enhance, which clips to [0, 1]: what is clipped has no gradient, and the paper clips nothing.
+    # Not by kornia.enhance, which clips to [0, 1]: clipped values have no gradient, and the paper does not clip.
     brightness, saturation, contrast = torch.rand(3, len(images), 1, 1, 1, device=images.device)
     images = images + (brightness - 0.5)
     if images.shape[1] == 3:
@@ -25,7 +25,7 @@ def color(images: Tensor) -> Tensor:
 
 
 def translation(images: Tensor) -> Tensor:
-    """Shift by whole pixels, up to 1/8 of the height and of the width, with zeros behind (DiffAugment)."""
+    """Shift by whole pixels, up to 1/8 of height and width, filling with zeros (DiffAugment)."""
     for dim in (2, 3):
         size = images.shape[dim]
         limit = int(size / 8 + 0.5)
@@ -38,7 +38,7 @@ def translation(images: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor) -> Tensor:
-    """Set a square of half the height and width to zero, whose centre is anywhere in the image (DiffAugment)."""
+    """Set a rectangle of half the height and width, centred anywhere in the image, to zero (DiffAugment)."""
     covered = torch.ones((), dtype=torch.bool, device=images.device)
     for dim in (2, 3):
         size = images.shape[dim]
@@ -50,12 +50,12 @@ def cutout(images: Tensor) -> Tensor:
 
 
 def flip(images: Tensor) -> Tensor:
-    """Swap left and right in half of the cases (ADA)."""
+    """Mirror horizontally with probability 1/2 (ADA)."""
     return torch.where(torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5, images.flip(3), images)
 
 
 def rotate90(images: Tensor) -> Tensor:
-    """Turn by a multiple of 90 degrees, or of 180 where height and width differ (ADA)."""
+    """Rotate by a multiple of 90 degrees, or of 180 if height and width differ (ADA)."""
     step = 1 if images.shape[2] == images.shape[3] else 2
     turns = step * torch.randint(0, 4 // step, (len(images), 1, 1, 1), device=images.device)
     turned = images
@@ -65,19 +65,19 @@ def rotate90(images: Tensor) -> Tensor:
 
 
 def scale(images: Tensor) -> Tensor:
-    """Enlarge by 2**s, s normal with standard deviation 0.2, with zeros around what is smaller (ADA)."""
+    """Scale by 2**s, s normal with standard deviation 0.2, filling with zeros (ADA)."""
     factor = torch.exp2(0.2 * torch.randn(len(images), device=images.device))
     return warped(images, torch.zeros_like(factor), factor)
 
 
 def rotation(images: Tensor) -> Tensor:
-    """Turn by any angle, with zeros in the corners (ADA, which does so twice)."""
+    """Rotate by any angle, filling with zeros (ADA, which does it twice)."""
     angle = 360 * torch.rand(len(images), device=images.device) - 180
     return warped(images, angle, torch.ones_like(angle))
 
 
 def warped(images: Tensor, angle: Tensor, factor: Tensor) -> Tensor:
-    """Turn each image by its angle (N,) in degrees and enlarge it by its factor (N,) about its centre."""
+    """Rotate each image by its `angle` (N,) in degrees and scale it by its `factor` (N,), about its centre."""
     from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 
     height, width = images.shape[2:]
@@ -87,7 +87,7 @@ def warped(images: Tensor, angle: Tensor, factor: Tensor) -> Tensor:
 
 
 def along(values: Tensor, dim: int) -> Tensor:
-    """Lay (N, size), of rows or columns, along `dim` of (N, C, H, W)."""
+    """Reshape (N, size), values by row or by column, to broadcast along `dim` of (N, C, H, W)."""
     return values[:, None, :, None] if dim == 2 else values[:, None, None, :]
 
 
@@ -106,18 +106,16 @@ ADAPTIVE_POLICY = ("flip", "rotate90", "translation", "scale", "rotation", "colo
 
 
 class DiscriminatorAugment(nn.Module):
-    """Change (N, C, H, W) at random, anew for each sample of each call, differentiably, by `policy` in its order.
+    """Random differentiable changes of (N, C, H, W), drawn for each sample: those in `policy`, in that order.
 
     DiffAugment (Zhao et al. 2020, arXiv 2006.10738) and the geometric part of ADA (Karras et al. 2020, arXiv
-    2006.06676, appendix B), which names in AUGMENTATIONS can be mixed. Images are about [-1, 1], which is not enforced,
-    and what comes in from outside them is 0.
+    2006.06676, appendix B); names from AUGMENTATIONS can be combined. Images are expected in about [-1, 1].
 
     Args:
         channels: of the images that lie one after the other in C, such as (3, 3) for a pair of colour images.
-        target: makes it adaptive: each change is then done to a sample with probability `p`, which starts at 0 and
-            follows what `observe` is told, so that the mean sign of the logits of real images comes to `target`. A
-            checkpoint of another run than an adaptive one leaves all that as it is.
-        images_to_full: how many real images it takes `p` to get from 0 to 1.
+        target: apply each change with probability `p`, which starts at 0 and adapts so that the mean sign of the logits
+            of real images approaches `target`. None applies every change.
+        images_to_full: number of real images in which `p` can rise from 0 to 1.
 
     Raises:
         UserError: for an unknown name in `policy`.
@@ -145,7 +143,7 @@ class DiscriminatorAugment(nn.Module):
                 self.register_buffer(buffer, torch.zeros(()))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        # A run goes on with `target` or without, whichever it was saved with.
+        # A run may be continued with or without `target`, however it was saved.
         own = {prefix + name: buffer for name, buffer in self.named_buffers()}
         for name in [name for name in state_dict if name.startswith(prefix) and name not in own]:
             del state_dict[name]
@@ -154,7 +152,7 @@ class DiscriminatorAugment(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         changed = images
-        # In bf16 a warp would miss its pixels, which are computed by matrix products.
+        # Pixel positions are computed by matrix products, for which bf16 is too coarse.
         with torch.autocast(images.device.type, enabled=False):
             for name in self.policy:
                 if name in COLORS:
@@ -165,7 +163,7 @@ class DiscriminatorAugment(nn.Module):
         return changed.to(images.dtype)
 
     def sometimes(self, change: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """Change the samples that the probability picks."""
+        """Apply `change` to each sample with probability `p`."""
         if self.target is None:
             return change(images)
         picked = torch.rand(len(images), 1, 1, 1, device=images.device) < self.p
@@ -173,10 +171,9 @@ class DiscriminatorAugment(nn.Module):
 
     @torch.no_grad()
     def observe(self, real_logits: Tensor) -> None:
-        """Take in a discriminator's logits (N, ...) of real images; each 4th time `p` moves (ADA, section 3).
+        """Take in logits (N, ...) of real images, positive for "real"; every fourth call moves `p` (ADA, section 3).
 
-        They are positive where the discriminator takes an image for real.
-        More positive signs than `target` mean that the discriminator knows the real images by heart: `p` grows.
+        A mean sign above `target` means that the discriminator overfits to the real images: `p` rises.
         """
         if self.target is None:
             return

@@ -1,4 +1,4 @@
-"""Ctrl-C and other signals as a request: the step under way is finished first."""
+"""Signals as a request to stop: the current step is finished first."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from i2i.errors import Terminated
 log = logging.getLogger(__name__)
 
 
-# Ctrl-C, `kill` and a container's end, a closed terminal, Slurm's warning ahead of the time limit. Windows lacks some.
+# Ctrl-C, `kill` or the end of a container, a closed terminal, Slurm's warning before the time limit.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 
 class Interruption:
-    """Within this context the first signal of `NAMES` sets `requested` and `number`; a second one interrupts at once.
+    """A context in which the first signal of NAMES sets `requested` and `number`; a second one interrupts at once.
 
-    A signal that is ignored, as SIGHUP is under nohup, stays so.
+    Signals that are ignored, as SIGHUP is under nohup, stay ignored.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Interruption:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers there alone
+        if threading.current_thread() is threading.main_thread():  # only there Python allows handlers
             for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._request)
@@ -38,7 +38,7 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
         self.requested, self.number = True, number
-        log.warning("stopping after this step; once more stops at once")
+        log.warning("stopping after this step; a second signal stops at once")
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
