@@ -119,19 +119,19 @@ def test_compiling_has_to_pay(
 def test_nothing_is_compiled_without_a_compiler(compilers: Callable[[bool], None]) -> None:
     compilers(False)
     assert chosen(CUDA).compile == "off" and "triton is not installed" in chosen(CUDA).reasons["compile"]
-    with pytest.raises(ValueError, match="--compile on needs a C.. compiler.*--compile off"):
+    with pytest.raises(ValueError, match="--compile on.*--compile off"):
         chosen(CPU, compile="on")
 
 
 def test_what_a_device_cannot_do_is_refused() -> None:
     for precision in ("fp16", "tf32"):
-        with pytest.raises(ValueError, match=f"--precision {precision} needs CUDA, the device is cpu"):
+        with pytest.raises(ValueError, match=f"--precision {precision}.*cpu"):
             chosen(CPU, precision=precision)
         assert chosen(CUDA, precision=precision).precision == precision
     with pytest.raises(ValueError, match="--compile reduce-overhead"):
         chosen(CPU, compile="reduce-overhead")
     for field in dataclasses.fields(AccelerationConfig):
-        with pytest.raises(ValueError, match=f"--{field.name} 'x': choose from auto"):
+        with pytest.raises(ValueError, match=f"--{field.name} 'x'.*auto"):
             AccelerationConfig(**{field.name: "x"})
 
 

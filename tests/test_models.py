@@ -238,7 +238,7 @@ def test_cgan_wants_labels_and_squares() -> None:
 def test_a_norm_that_follows_from_the_objective_is_named() -> None:
     stored = dataclasses.asdict(tiny.pix2pix(discriminator="basic").config)
     model = tiny.pix2pix(discriminator="basic", gan_mode="wgangp")
-    with pytest.raises(ValueError, match="architecture: --norm_D is instance, there it is batch$"):
+    with pytest.raises(ValueError, match="--norm_D.*instance.*batch"):
         model.load_checkpoint(tiny.pix2pix(discriminator="basic").state_dict(), stored)
 
 
@@ -246,7 +246,7 @@ def test_a_norm_that_follows_from_the_objective_is_named() -> None:
 def test_checkpoints_name_the_option_that_differs(name: str) -> None:
     model = tiny.MODELS[name]()
     stored = {"generator_filters": 4, "gan_mode": "hinge", "init_gain": 3.0}
-    with pytest.raises(ValueError, match="of another architecture: --generator_filters is 6, there it is 4$"):
+    with pytest.raises(ValueError, match="--generator_filters.*6.*4"):
         tiny.MODELS[name](generator_filters=6).load_checkpoint(model.state_dict(), stored)
 
 

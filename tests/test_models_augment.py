@@ -227,7 +227,7 @@ def test_nothing_to_do_is_the_identity_without_state() -> None:
 
 def test_an_unknown_name_is_refused_with_the_choices() -> None:
     with pytest.raises(
-        ValueError, match="^unknown augmentation 'blur': choose one of color, translation, cutout, flip"
+        ValueError, match="'blur'.*color, translation, cutout, flip"
     ):
         DiscriminatorAugment(["color", "blur"], [3])
 
@@ -309,7 +309,7 @@ def test_adaptation_can_be_added_to_a_run_and_dropped(saved: float | None, loade
 
 def test_other_weights_are_not_let_pass() -> None:
     weights = tiny.cgan(ada=0.6).state_dict() | {"game.other": torch.zeros(())}
-    with pytest.raises(ValueError, match=r"Unexpected key.*: \"game.other\""):
+    with pytest.raises(ValueError, match=r"Unexpected key.*: \"adversarial.other\""):
         tiny.cgan().load_checkpoint(weights, {})
 
 

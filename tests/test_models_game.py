@@ -228,7 +228,7 @@ def test_adaptive_augmentation_counts_from_where_the_discriminator_cannot_tell()
 
 @pytest.mark.parametrize("gan_mode", ["wgan", "wgangp", "relativistic", "relativistic_average"])
 def test_adaptive_augmentation_needs_logits_whose_sign_means_something(gan_mode: str) -> None:
-    with pytest.raises(ValueError, match=f"^--ada 0.6: .*{gan_mode} .*, use vanilla, minimax, lsgan, hinge$"):
+    with pytest.raises(ValueError, match=f"--ada 0.6.*{gan_mode}.*vanilla, minimax, lsgan, hinge"):
         AdversarialConfig(gan_mode=gan_mode, ada=0.6)
 
 
@@ -271,9 +271,9 @@ def test_an_auxiliary_classifier_is_a_loss_of_both() -> None:
 def test_the_weight_of_the_classifier_needs_a_classifier() -> None:
     assert tiny.cgan(conditioning_D="acgan").adversarial.lambda_class == 1
     assert tiny.cgan().adversarial.lambda_class == 0
-    with pytest.raises(ValueError, match="^--lambda_class 2: only --conditioning_D acgan has a classifier$"):
+    with pytest.raises(ValueError, match="--lambda_class 2.*--conditioning_D acgan"):
         CGAN.Config(lambda_class=2.0)
-    with pytest.raises(ValueError, match="^--lambda_class 0: must be more than 0$"):
+    with pytest.raises(ValueError, match="--lambda_class 0"):
         CGAN.Config(lambda_class=0.0, conditioning_D="acgan")
 
 
