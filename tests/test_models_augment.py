@@ -308,7 +308,7 @@ def test_adaptation_can_be_added_to_a_run_and_dropped(saved: float | None, loade
 
 
 def test_other_weights_are_not_let_pass() -> None:
-    weights = tiny.cgan(ada=0.6).state_dict() | {"game.other": torch.zeros(())}
+    weights = tiny.cgan(ada=0.6).state_dict() | {"adversarial.other": torch.zeros(())}
     with pytest.raises(ValueError, match=r"Unexpected key.*: \"adversarial.other\""):
         tiny.cgan().load_checkpoint(weights, {})
 
