@@ -7,7 +7,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -20,12 +20,14 @@ def option(
     default: Any,
     help: str,
     *,
-    choices: Sequence[str] | None = None,
+    choices: Collection[str] | None = None,
     aliases: Sequence[str] = (),
     path: bool = False,
     architecture: bool | str = False,
 ) -> Any:
     """Return a dataclass field with its help text, its choices and the other names of its flag.
+
+    Choices may be a registry: entries that are added to it later are choices too.
 
     Args:
         path: the value is a path, whose `~` is expanded.
@@ -176,7 +178,7 @@ def _add_flag(group: Any, field: dataclasses.Field, hint: Any, default: Any, hel
     if kind is bool:
         group.add_argument(*names, dest=field.name, action=BooleanFlag, on=default, help=help)
         return
-    choices = field.metadata["choices"]
+    choices = None if field.metadata["choices"] is None else tuple(field.metadata["choices"])
     switch = {"on", "off"} <= set(choices or ())
     if switch:  # YAML reads a bare on or off as true or false, which become flags without a value
         negative = [f"--no{separator}{field.name}" for separator in "-_"]
@@ -269,7 +271,7 @@ def tokens_from(values: Mapping[str, Any]) -> list[str]:
     return tokens
 
 
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raise UserError unless `value` is one of `choices`."""
     if value not in choices:
         raise UserError(f"--{name} {value!r}: choose from {', '.join(choices)}")

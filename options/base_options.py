@@ -34,7 +34,6 @@ class BaseOptions:
 
     program: ClassVar[str]
     description: ClassVar[str]
-    models: ClassVar[tuple[str, ...]]
     default_model: ClassVar[str] = "cyclegan"
     shown_model: ClassVar[str] = "cyclegan"  # the default in the help
     defaults: ClassVar[dict[str, Any]] = {}
@@ -51,6 +50,10 @@ class BaseOptions:
         self.argv = list(sys.argv[1:] if argv is None else argv)
         with ending(self.program, "--verbose" in self.argv):
             self._parse()
+
+    def model_names(self) -> list[str]:
+        """Return the values of `--model`."""
+        return list(MODELS)
 
     def sections(self) -> dict[str, type]:
         """Return the dataclasses of options by attribute name, in the order of the help."""
@@ -104,8 +107,8 @@ class BaseOptions:
         return modernise(tokens, lambda message: self.notice(f"{about}{message}"), ignored=self.ignored)
 
     def _checked_model(self, name: str) -> str:
-        if name not in self.models:
-            raise UserError(f"--model {name!r}: choose from {', '.join(self.models)}")
+        if name not in self.model_names():
+            raise UserError(f"--model {name!r}: choose from {', '.join(self.model_names())}")
         return name
 
     def _stored_model(self, given: str | None, stored: str | None) -> str:
@@ -160,7 +163,7 @@ class BaseOptions:
 
     def add_commands(self, parser: OptionParser) -> None:
         """Add the options that are in no dataclass: they decide on the others."""
-        models = "{" + ",".join(self.models) + "}"
+        models = "{" + ",".join(self.model_names()) + "}"
         parser.add_argument("--model", metavar=models, help=f"model (default: {self.shown_model})")
         parser.add_argument(
             "--options",

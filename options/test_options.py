@@ -41,7 +41,6 @@ class TestOptions(BaseOptions):
 
     program = "test.py"
     description = "Translate images with a trained model, or generate images of classes."
-    models = (*MODELS, "test")
     shown_model = "the run's"
     defaults = {
         "phase": "test",
@@ -61,6 +60,9 @@ class TestOptions(BaseOptions):
     judges: JudgesConfig
     weights: Path | None = None  # a generator of the reference implementation, in place of a checkpoint
     opposite: bool = False  # True: use a CycleGAN's generator for the other direction
+
+    def model_names(self) -> list[str]:
+        return [*MODELS, "test"]
 
     def sections(self) -> dict[str, type]:
         return {

@@ -31,7 +31,6 @@ class TrainOptions(BaseOptions):
 
     program = "train.py"
     description = "Train a model on a folder of images."
-    models = tuple(MODELS)
     train: TrainConfig
     start: StartConfig
     validation: ValidationConfig

@@ -15,7 +15,7 @@ from i2i.models import build_model
 from i2i.models.adversarial import AdversarialConfig, AdversarialLoss
 from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS
 from i2i.models.cgan import CGAN
-from i2i.networks.blocks import Judged
+from i2i.networks.blocks import DiscriminatorOutput
 from tests import tiny
 
 REAL, FAKE = torch.full((4, 1, 8, 8), 0.5), torch.full((4, 1, 8, 8), -0.5)
@@ -144,9 +144,9 @@ def test_feature_matching_is_a_loss_of_the_generator() -> None:
 def raw_judge(seen: list[Tensor]) -> Any:
     """Judge by the mean, lend the image itself as a feature, and note what was judged."""
 
-    def judge(images: Tensor, features: bool = False) -> Judged:
+    def judge(images: Tensor, features: bool = False) -> DiscriminatorOutput:
         seen.append(images)
-        return Judged(mean_judge(images), (images,))
+        return DiscriminatorOutput(mean_judge(images), (images,))
 
     return judge
 

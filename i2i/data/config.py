@@ -13,4 +13,4 @@ from i2i.data.options import ImageOptions
 class DataConfig(ImageOptions):
     """Where the images lie and what is done to them before the model sees them."""
 
-    dataset_mode: str = option("unaligned", "layout of the folder", choices=tuple(DATASETS))
+    dataset_mode: str = option("unaligned", "layout of the folder", choices=DATASETS)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from i2i.errors import UserError
+from i2i.losses.maps import Logits, maps_of
 
 
 def check_one_size(what: str, real: Tensor, fake: Tensor) -> None:
@@ -15,7 +16,7 @@ def check_one_size(what: str, real: Tensor, fake: Tensor) -> None:
         raise UserError(f"{what} needs images of one size, not {sizes}: use --preprocess resize_and_crop")
 
 
-def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+def gradient_penalty(discriminator: Callable[[Tensor], Logits], real: Tensor, fake: Tensor) -> Tensor:
     """Compute the mean of (|gradient| - 1)^2 between real and fake (Gulrajani et al. 2017, arXiv 1704.00028, eq. 3).
 
     The gradient is that of the discriminator's summed logits at one random point a sample on the line from `real` to
@@ -29,7 +30,7 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fa
     return (gradient.norm(dim=1) - 1).square().mean()
 
 
-def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+def r1_penalty(discriminator: Callable[[Tensor], Logits], real: Tensor) -> Tensor:
     """Compute the mean of |gradient|^2 at real images (Mescheder et al. 2018, arXiv 1801.04406, eq. 9).
 
     The gradient is that of the discriminator's summed logits at `real` (N, C, H, W), taken as constants; its norm is
@@ -39,10 +40,11 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
     return _image_gradient(discriminator, real).square().sum(dim=1).mean()
 
 
-def _image_gradient(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def _image_gradient(discriminator: Callable[[Tensor], Logits], images: Tensor) -> Tensor:
     """Give the gradient of the summed logits for every image, (N, C * H * W), differentiable once more."""
     # In full precision: the square of a gradient in half precision underflows.
     with torch.autocast(images.device.type, enabled=False):
         images = images.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)
+        summed = torch.stack([logits.sum() for logits in maps_of(discriminator(images))]).sum()
+        (gradient,) = torch.autograd.grad(summed, images, create_graph=True)
     return gradient.flatten(1)

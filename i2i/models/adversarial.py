@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -18,13 +19,16 @@ from i2i.losses import (
     build_objective,
     check_one_size,
     feature_matching,
+    flattened,
     gradient_penalty,
     keep_top,
+    maps_of,
     r1_penalty,
+    sum_over_maps,
 )
 from i2i.models.augment import ADAPTIVE_POLICY, AUGMENTATIONS, DiscriminatorAugment
 from i2i.models.statistics import EVERY, DiscriminatorStatistics, LogitStatistics
-from i2i.networks.blocks import Judged
+from i2i.networks.blocks import DiscriminatorOutput
 from i2i.networks.class_conditional import layers_of
 
 SPECTRAL = ("none", "D", "both")
@@ -42,7 +46,7 @@ class AdversarialConfig:
     """Options of every GAN."""
 
     adaptive_policy: ClassVar[tuple[str, ...]] = ADAPTIVE_POLICY
-    gan_mode: str = option("lsgan", "GAN objective", choices=tuple(GAN_OBJECTIVES))
+    gan_mode: str = option("lsgan", "GAN objective", choices=GAN_OBJECTIVES)
     d_steps: int = option(1, "discriminator steps per generator step, each on a new batch")
     spectral_norm: str = option(
         "none",
@@ -66,7 +70,7 @@ class AdversarialConfig:
     )
     top_k_steps: int = option(0, "steps over which --top_k falls from 1 to its value")
     diffaugment: tuple[str, ...] | None = option(
-        None, "differentiable augmentation of the discriminators' input", choices=tuple(AUGMENTATIONS)
+        None, "differentiable augmentation of the discriminators' input", choices=AUGMENTATIONS
     )
     ada: float | None = option(
         None,
@@ -75,7 +79,7 @@ class AdversarialConfig:
     )
 
     def __post_init__(self) -> None:
-        check_choice("gan_mode", self.gan_mode, tuple(GAN_OBJECTIVES))
+        check_choice("gan_mode", self.gan_mode, GAN_OBJECTIVES)
         check_choice("spectral_norm", self.spectral_norm, SPECTRAL)
         for name in ("d_steps", "r1_every", "instance_noise_steps"):
             check_range(name, getattr(self, name), 1)
@@ -158,17 +162,18 @@ class AdversarialLoss(nn.Module):
             on_real, on_fake = self._judge(discriminator, real), self._judge(discriminator, fake)
         else:
             on_fake, on_real = self._judge(discriminator, fake), self._judge(discriminator, real)
-        self.augment.observe(on_real.logits - self.objective.boundary)
+        self.augment.observe(flattened(on_real.logits) - self.objective.boundary)
         terms = self._class_loss(on_real, labels)
         if config.gradient_penalty:
             terms["gp"] = config.gradient_penalty * gradient_penalty(discriminator, real, fake)
         if config.lambda_r1 and step % config.r1_every == 0:
             # Mescheder et al. 2018, arXiv 1801.04406, eq. 9; lazily: Karras et al. 2020, arXiv 1912.04958, appendix B
             terms["r1"] = config.lambda_r1 / 2 * config.r1_every * r1_penalty(discriminator, real)
-        real_loss, fake_loss = self.objective.discriminator(on_real.logits, on_fake.logits)
+        real_loss, fake_loss = sum_over_maps(self.objective.discriminator, on_real.logits, on_fake.logits)
         if step % EVERY == 0:
-            relative_loss = (real_loss + fake_loss - self._least_loss) / (self._chance_loss - self._least_loss)
-            self.statistics.update(on_real.logits, on_fake.logits, relative_loss)
+            loss = (real_loss + fake_loss) / len(maps_of(on_real.logits))
+            relative_loss = (loss - self._least_loss) / (self._chance_loss - self._least_loss)
+            self.statistics.update(flattened(on_real.logits), flattened(on_fake.logits), relative_loss)
         return real_loss, fake_loss, terms
 
     def generator(
@@ -188,8 +193,7 @@ class AdversarialLoss(nn.Module):
         if self.objective.relativistic or (config.lambda_feature and not compares_clean):
             on_real = self._judge_real(discriminator, self.perturb(real, step))
         real_logits = on_real.logits if on_real is not None and self.objective.relativistic else None
-        kept = keep_top(on_fake.logits, self._kept_share(step), real_logits)
-        losses = {"GAN": self.objective.generator(*(kept if isinstance(kept, tuple) else (kept, None)))}
+        losses = {"GAN": sum_over_maps(partial(self._generator_loss, step), on_fake.logits, real_logits)}
         if config.lambda_feature:
             matched, target = on_fake, on_real
             if target is None or compares_clean:
@@ -197,6 +201,10 @@ class AdversarialLoss(nn.Module):
             distance = feature_matching(matched.features, target.features, self.paired)
             losses["feature"] = config.lambda_feature * distance
         return losses | self._class_loss(on_fake, labels)
+
+    def _generator_loss(self, step: int, fake: Tensor, real: Tensor | None) -> Tensor:
+        kept = keep_top(fake, self._kept_share(step), real)
+        return self.objective.generator(*(kept if isinstance(kept, tuple) else (kept, None)))
 
     def clip_weights(self, *discriminators: nn.Module) -> None:
         """Clip the weights after an update if the objective asks for it, as WGAN does."""
@@ -212,12 +220,12 @@ class AdversarialLoss(nn.Module):
         """Return how the discriminator has done lately; waits for the device."""
         return self.statistics.read(self.config.gan_mode in WITH_BOUNDARY)
 
-    def _judge(self, discriminator: Discriminator, images: Tensor) -> Judged:
+    def _judge(self, discriminator: Discriminator, images: Tensor) -> DiscriminatorOutput:
         wanted = self.config.lambda_feature > 0 or self.lambda_class > 0
-        return discriminator(images, features=True) if wanted else Judged(discriminator(images))
+        return discriminator(images, features=True) if wanted else DiscriminatorOutput(discriminator(images))
 
     @torch.no_grad()
-    def _judge_real(self, discriminator: Discriminator, real: Tensor) -> Judged:
+    def _judge_real(self, discriminator: Discriminator, real: Tensor) -> DiscriminatorOutput:
         return self._judge(discriminator, real)
 
     def _check_sizes(self, real: Tensor, fake: Tensor) -> None:
@@ -230,7 +238,7 @@ class AdversarialLoss(nn.Module):
         for flag in (flag for flag, given in compares.items() if given):
             check_one_size(flag, real, fake)
 
-    def _class_loss(self, judged: Judged, labels: Tensor | None) -> dict[str, Tensor]:
+    def _class_loss(self, judged: DiscriminatorOutput, labels: Tensor | None) -> dict[str, Tensor]:
         if judged.class_logits is None or labels is None:
             return {}
         return {"class": self.lambda_class * F.cross_entropy(judged.class_logits, labels)}

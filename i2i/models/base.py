@@ -51,38 +51,36 @@ class Player(NamedTuple):
 class TranslationConfig(AdversarialConfig):
     """Options of models whose generators translate images."""
 
-    generator: str = option(
-        "resnet_9blocks", "generator", choices=tuple(GENERATORS), aliases=("--netG",), architecture=True
-    )
+    generator: str = option("resnet_9blocks", "generator", choices=GENERATORS, aliases=("--netG",), architecture=True)
     num_blocks: int | None = option(None, "residual blocks of --generator resnet (default: 9)", architecture=True)
     num_downs: int | None = option(None, "downsampling layers of --generator unet (default: 8)", architecture=True)
     generator_filters: int = option(64, "filters of the generator's first layer", aliases=("--ngf",), architecture=True)
     discriminator: str = option(
-        "basic", "discriminator", choices=tuple(DISCRIMINATORS), aliases=("--netD",), architecture=True
+        "basic", "discriminator", choices=DISCRIMINATORS, aliases=("--netD",), architecture=True
     )
     n_layers_D: int = option(3, "layers of the n_layers discriminator", architecture=True)
     discriminator_filters: int = option(
         64, "filters of the discriminator's first layer", aliases=("--ndf",), architecture=True
     )
-    norm: str = option("instance", "normalisation", choices=tuple(NORMS), architecture=True)
+    norm: str = option("instance", "normalisation", choices=NORMS, architecture=True)
     norm_D: str | None = option(
         None,
         "normalisation of the discriminator (default: --norm, but instance for batch with a gradient penalty)",
-        choices=tuple(NORMS),
+        choices=NORMS,
         architecture="discriminator_norm",
     )
     dropout: bool = option(False, "dropout in the generator")
-    upsample: str = option("deconv", "upsampling in the generator", choices=tuple(UPSAMPLINGS), architecture=True)
-    init_type: str = option("normal", "initialisation of the weights", choices=tuple(INITIALIZATIONS))
+    upsample: str = option("deconv", "upsampling in the generator", choices=UPSAMPLINGS, architecture=True)
+    init_type: str = option("normal", "initialisation of the weights", choices=INITIALIZATIONS)
     init_gain: float = option(0.02, "scale of the initialisation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("init_type", self.init_type, tuple(INITIALIZATIONS))
-        check_choice("generator", self.generator, tuple(GENERATORS))
-        check_choice("discriminator", self.discriminator, tuple(DISCRIMINATORS))
-        check_choice("norm", self.norm, tuple(NORMS))
-        check_choice("upsample", self.upsample, tuple(UPSAMPLINGS))
+        check_choice("init_type", self.init_type, INITIALIZATIONS)
+        check_choice("generator", self.generator, GENERATORS)
+        check_choice("discriminator", self.discriminator, DISCRIMINATORS)
+        check_choice("norm", self.norm, NORMS)
+        check_choice("upsample", self.upsample, UPSAMPLINGS)
         for name in ("generator_filters", "discriminator_filters", "n_layers_D", "num_blocks", "num_downs"):
             check_range(name, getattr(self, name), 1)
 

@@ -37,14 +37,12 @@ class ClassConfig(AdversarialConfig):
 
     # without rotations and flips, which may turn one digit into another
     adaptive_policy: ClassVar[tuple[str, ...]] = ("translation", "scale", "color")
-    generator: str = option(
-        "dcgan", "generator", choices=tuple(CLASS_GENERATORS), aliases=("--netG",), architecture=True
-    )
+    generator: str = option("dcgan", "generator", choices=CLASS_GENERATORS, aliases=("--netG",), architecture=True)
     generator_filters: int = option(64, "width of the generator", aliases=("--ngf",), architecture=True)
     discriminator: str | None = option(
         None,
         "discriminator (default: the generator's)",
-        choices=tuple(CLASS_DISCRIMINATORS),
+        choices=CLASS_DISCRIMINATORS,
         aliases=("--netD",),
         architecture=True,
     )
@@ -69,28 +67,28 @@ class ClassConfig(AdversarialConfig):
     norm: str | None = option(
         None,
         "normalisation of an mlp, dcgan or resnet generator (default: batch)",
-        choices=tuple(NORMS),
+        choices=NORMS,
         architecture=True,
     )
     norm_D: str | None = option(
         None,
         "normalisation of the discriminator (default: batch for dcgan; none with spectral norm or gradient penalties)",
-        choices=tuple(NORMS),
+        choices=NORMS,
         architecture="discriminator_norm",
     )
     upsample: str | None = option(
-        None, "upsampling of a dcgan generator (default: deconv)", choices=tuple(UPSAMPLINGS), architecture=True
+        None, "upsampling of a dcgan generator (default: deconv)", choices=UPSAMPLINGS, architecture=True
     )
     minibatch: str | None = option(
         None,
         "layer by which the discriminator compares the images of a batch",
-        choices=tuple(MINIBATCH),
+        choices=MINIBATCH,
         architecture=True,
     )
     style: str | None = option(
         None,
         "styles of a stylegan generator (default: modulation, as in StyleGAN2)",
-        choices=tuple(STYLES),
+        choices=STYLES,
         architecture=True,
     )
     mapping_layers: int | None = option(
@@ -98,14 +96,12 @@ class ClassConfig(AdversarialConfig):
     )
     style_mixing: float | None = option(None, "probability of style mixing in a stylegan generator (default: 0.9)")
     gan_mode: str = with_default(AdversarialConfig, "gan_mode", "vanilla")
-    init_type: str | None = option(
-        None, "initialisation of the weights (default: by network)", choices=tuple(INITIALIZATIONS)
-    )
+    init_type: str | None = option(None, "initialisation of the weights (default: by network)", choices=INITIALIZATIONS)
     init_gain: float | None = option(None, "scale of the initialisation (default: 0.02 for normal, else 1)")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("generator", self.generator, tuple(CLASS_GENERATORS))
+        check_choice("generator", self.generator, CLASS_GENERATORS)
         for name in ("generator_filters", "discriminator_filters", "noise_dim", "mapping_layers"):
             check_range(name, getattr(self, name), 1)
         check_range("style_mixing", self.style_mixing, 0, 1)

@@ -9,7 +9,7 @@ from torch import nn
 
 from i2i.errors import UserError
 from i2i.networks.biggan import BigGANDiscriminator, BigGANGenerator
-from i2i.networks.blocks import INITIALIZATIONS, NORMS, UPSAMPLINGS, Judged, choose, initialize
+from i2i.networks.blocks import INITIALIZATIONS, NORMS, UPSAMPLINGS, DiscriminatorOutput, choose, initialize
 from i2i.networks.class_conditional import (
     DISCRIMINATOR_CONDITIONINGS,
     GENERATOR_CONDITIONINGS,
@@ -38,7 +38,7 @@ __all__ = [
     "UPSAMPLINGS",
     "ClassDiscriminator",
     "ClassGenerator",
-    "Judged",
+    "DiscriminatorOutput",
     "build_class_network",
     "build_generator",
     "initialize",

@@ -15,14 +15,14 @@ from i2i.networks.layers import Conv2d, ConvTranspose2d, InstanceNorm2d, Reflect
 T = TypeVar("T")
 
 
-class Judged(NamedTuple):
-    """What a discriminator says where its features are wanted: `discriminator(image, ..., features=True)`.
+class DiscriminatorOutput(NamedTuple):
+    """What `discriminator(image, ..., features=True)` returns.
 
-    `logits` are (N, 1) or (N, 1, h, w), `features` the maps or vectors on the way to them, from the image on;
-    `class_logits` are (N, num_classes) where a classifier shares the features.
+    `logits` are (N, 1) or (N, 1, h, w), or a list of such maps at several scales; `features` are the maps or vectors
+    on the way to them; `class_logits` are (N, num_classes) if an auxiliary classifier shares the features.
     """
 
-    logits: Tensor
+    logits: Tensor | list[Tensor]
     features: tuple[Tensor, ...] = ()
     class_logits: Tensor | None = None
 

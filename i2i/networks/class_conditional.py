@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.networks.blocks import Judged, choose
+from i2i.networks.blocks import DiscriminatorOutput, choose
 from i2i.networks.minibatch import MINIBATCH
 
 GENERATOR_CONDITIONINGS = ("concat", "embedding", "cbn")
@@ -172,7 +172,7 @@ class ClassGenerator(nn.Module):
 
 
 class ClassDiscriminator(nn.Module):
-    """Judge (N, channels, S, S) and classes (N,) together: logits (N, 1), or `Judged` where `features` are wanted.
+    """Judge (N, channels, S, S) and classes (N,) together: logits (N, 1), or a `DiscriminatorOutput` with `features`.
 
     `conditioning` says how the class enters: "concat" (one-hot planes beside the image; Mirza & Osindero 2014, arXiv
     1411.1784), "embedding" (one learned plane), "projection" (the logit gains the product of features and an embedding;
@@ -209,7 +209,9 @@ class ClassDiscriminator(nn.Module):
         """Turn what `with_planes` gives into the map or vector that `add_head` expects, and give those on the way."""
         raise NotImplementedError
 
-    def forward(self, image: Tensor, label: Tensor | None = None, features: bool = False) -> Tensor | Judged:
+    def forward(
+        self, image: Tensor, label: Tensor | None = None, features: bool = False
+    ) -> Tensor | DiscriminatorOutput:
         last, maps = self.trunk(self.with_planes(image, label))
         vector = self.minibatch(last).flatten(1)
         logits = self.head(vector)
@@ -217,7 +219,7 @@ class ClassDiscriminator(nn.Module):
             logits = logits + (self.embedding(label) * vector).sum(dim=1, keepdim=True)
         if not features:
             return logits
-        return Judged(logits, maps, self.classifier(vector) if self.conditioning == "acgan" else None)
+        return DiscriminatorOutput(logits, maps, self.classifier(vector) if self.conditioning == "acgan" else None)
 
     def with_planes(self, image: Tensor, label: Tensor | None) -> Tensor:
         """Put the planes of the class beside an image, if it enters so."""

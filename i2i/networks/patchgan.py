@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.networks.blocks import Judged, conv_block, norm_layer
+from i2i.networks.blocks import DiscriminatorOutput, conv_block, norm_layer
 from i2i.networks.layers import Conv2d
 
 
@@ -32,7 +32,7 @@ class PatchGAN(nn.Module):
         )
         self.head = Conv2d(widths[-1], 1, 4, padding=1)
 
-    def forward(self, image: Tensor, features: bool = False) -> Tensor | Judged:
+    def forward(self, image: Tensor, features: bool = False) -> Tensor | DiscriminatorOutput:
         height, width = image.shape[-2:]
         if min(height, width) < self.minimum_size:
             raise UserError(
@@ -75,14 +75,14 @@ class PixelDiscriminator(nn.Module):
         )
         self.head = Conv2d(2 * filters, 1, 1, bias=bias)
 
-    def forward(self, image: Tensor, features: bool = False) -> Tensor | Judged:
+    def forward(self, image: Tensor, features: bool = False) -> Tensor | DiscriminatorOutput:
         return _judge(image, self.layers, self.head, features)
 
 
-def _judge(image: Tensor, layers: nn.ModuleList, head: nn.Module, features: bool) -> Tensor | Judged:
+def _judge(image: Tensor, layers: nn.ModuleList, head: nn.Module, features: bool) -> Tensor | DiscriminatorOutput:
     """Give the logits, and with them the maps that come out of the layers where `features` are wanted."""
     maps = [image]
     for layer in layers:
         maps.append(layer(maps[-1]))
     logits = head(maps[-1])
-    return Judged(logits, tuple(maps[1:])) if features else logits
+    return DiscriminatorOutput(logits, tuple(maps[1:])) if features else logits

@@ -1,6 +1,7 @@
 """The ResNet generator of CycleGAN (Zhu et al. 2017, arXiv 1703.10593, appendix 7.2), after Johnson et al. 2016."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -73,10 +74,15 @@ class ResNetGenerator(nn.Module):
         """The downsampling layers, which `--freeze generator.encoder` names."""
         return [self.stem, *self.down]
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, features: Sequence[int] = ()) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Return the image; with `features` also the outputs of the layers of these numbers, counted from the input."""
         height, width = image.shape[-2:]
         # From 8x8 on the innermost maps are 2x2 or larger, which reflection and instance norm both need.
-        x = self.stem(pad_to_multiple(image, multiple=4, minimum=8))
-        for layer in (*self.down, *self.blocks, *self.up):
+        x = pad_to_multiple(image, multiple=4, minimum=8)
+        maps: dict[int, Tensor] = {}
+        for number, layer in enumerate((self.stem, *self.down, *self.blocks, *self.up)):
             x = layer(x)
-        return self.head(x)[..., :height, :width]
+            if number in features:
+                maps[number] = x
+        output = self.head(x)[..., :height, :width]
+        return (output, [maps[number] for number in features]) if features else output

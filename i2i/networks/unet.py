@@ -1,6 +1,7 @@
 """The U-Net generator of Pix2Pix (Isola et al. 2017, arXiv 1611.07004, section 3.2.1)."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -58,17 +59,22 @@ class UNetGenerator(nn.Module):
         """The downsampling layers, which `--freeze generator.encoder` names."""
         return list(self.down)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, features: Sequence[int] = ()) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Return the image; with `features` also the outputs of the layers of these numbers, counted from the input."""
         height, width = image.shape[-2:]
         x = pad_to_multiple(image, self.multiple)
-        maps = []
+        skips: list[Tensor] = []
         for layer in self.down:
             x = layer(x)
-            maps.append(x)
-        x = maps.pop()
+            skips.append(x)
+        maps = list(skips) if features else []
+        x = skips.pop()
         for layer in self.up:
-            x = torch.cat([maps.pop(), layer(x)], dim=1)
-        return self.head(x)[..., :height, :width]
+            x = torch.cat([skips.pop(), layer(x)], dim=1)
+            if features:
+                maps.append(x)
+        output = self.head(x)[..., :height, :width]
+        return (output, [maps[number] for number in features]) if features else output
 
 
 def _down(level: int, channels: list[int], norm: str, bias: bool) -> nn.Sequential:

@@ -21,14 +21,14 @@ class TrainConfig:
 
     n_epochs: int = option(100, "epochs at the initial learning rate")
     n_epochs_decay: int = option(100, "epochs over which --lr_policy linear lowers the rate to 0")
-    optimizer: str = option("adam", "optimiser of all players", choices=tuple(OPTIMIZERS))
-    optimizer_D: str | None = option(None, "optimiser of the discriminators, if different", choices=tuple(OPTIMIZERS))
+    optimizer: str = option("adam", "optimiser of all players", choices=OPTIMIZERS)
+    optimizer_D: str | None = option(None, "optimiser of the discriminators, if different", choices=OPTIMIZERS)
     lr: float = option(0.0002, "initial learning rate")
     lr_D: float | None = option(None, "initial learning rate of the discriminators, if different")
     beta1: float = option(0.5, "first momentum of adam and adamw, momentum of sgd")
     beta2: float = option(0.999, "second momentum of adam and adamw")
     weight_decay: float = option(0.0, "weight decay of the optimiser")
-    lr_policy: str = option("linear", "learning-rate schedule", choices=tuple(SCHEDULES))
+    lr_policy: str = option("linear", "learning-rate schedule", choices=SCHEDULES)
     lr_decay_iters: int = option(50, "epochs between the drops of --lr_policy step")
     warmup_steps: int = option(0, "steps over which the learning rate rises linearly from 0")
     plateau_loss: str | None = option(

@@ -24,12 +24,12 @@ class ValidationConfig:
     val_fraction: float = option(0.0, "hold out such a share of the training images instead, chosen by --seed")
     val_size: int = option(50, "images validated on at most, and as many training images beside them")
     val_metrics: tuple[str, ...] | None = option(
-        None, "metrics (default: what the data and the networks at hand allow)", choices=tuple(METRICS)
+        None, "metrics (default: what the data and the networks at hand allow)", choices=METRICS
     )
     best_metric: str | None = option(
         None,
         "metric by which a checkpoint is the best (default: lpips or l1 of pairs, miou of label maps, else kid)",
-        choices=tuple(METRICS),
+        choices=METRICS,
     )
     patience: int | None = option(None, "validations without a better --best_metric after which training stops")
 
@@ -39,9 +39,9 @@ class ValidationConfig:
         check_range("patience", self.patience, 1)
         check_range("val_fraction", self.val_fraction, 0, 0.99)
         for name in self.val_metrics or ():
-            check_choice("val_metrics", name, tuple(METRICS))
+            check_choice("val_metrics", name, METRICS)
         if self.best_metric is not None:
-            check_choice("best_metric", self.best_metric, tuple(METRICS))
+            check_choice("best_metric", self.best_metric, METRICS)
             if self.val_metrics is not None:
                 check_choice("best_metric", self.best_metric, self.val_metrics)
         if self.val_fraction and self.val_phase is not None:
