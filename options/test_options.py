@@ -12,7 +12,7 @@ from i2i.atomic import fitting
 from i2i.config import OptionParser
 from i2i.data import DataConfig
 from i2i.errors import UserError, file_errors
-from i2i.metrics.config import CardConfig, JudgesConfig
+from i2i.metrics.config import CardConfig, MetricNetworksConfig
 from i2i.models import MODELS
 from i2i.models.pix2pix import Pix2Pix
 from i2i.run import RunConfig, saved_epochs
@@ -57,7 +57,7 @@ class TestOptions(BaseOptions):
     test: TestConfig
     acceleration: AccelerationConfig
     card: CardConfig
-    judges: JudgesConfig
+    judges: MetricNetworksConfig
     weights: Path | None = None  # a generator of the reference implementation, in place of a checkpoint
     opposite: bool = False  # True: use a CycleGAN's generator for the other direction
 
@@ -71,7 +71,7 @@ class TestOptions(BaseOptions):
             "acceleration": AccelerationConfig,
             "data": DataConfig,
             "card": CardConfig,
-            "judges": JudgesConfig,
+            "judges": MetricNetworksConfig,
         }
 
     def shown_defaults(self) -> dict[str, str | None]:

@@ -12,7 +12,7 @@ from i2i.acceleration import AccelerationConfig
 from i2i.command import invocation
 from i2i.config import OptionParser, as_dict, from_values
 from i2i.errors import UserError
-from i2i.metrics.config import JudgesConfig
+from i2i.metrics.config import MetricNetworksConfig
 from i2i.models import MODELS
 from i2i.run import RunConfig
 from i2i.training import TrainConfig
@@ -34,7 +34,7 @@ class TrainOptions(BaseOptions):
     train: TrainConfig
     start: StartConfig
     validation: ValidationConfig
-    judges: JudgesConfig
+    judges: MetricNetworksConfig
     acceleration: AccelerationConfig
     visuals: VisualsConfig
 
@@ -43,7 +43,7 @@ class TrainOptions(BaseOptions):
             "train": TrainConfig,
             "start": StartConfig,
             **{name: kind.config for name, kind in OBSERVERS.items() if kind.config is not None},
-            "judges": JudgesConfig,
+            "judges": MetricNetworksConfig,
             "acceleration": AccelerationConfig,
             "visuals": VisualsConfig,
         }

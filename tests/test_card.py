@@ -16,15 +16,23 @@ from torch import Tensor, nn
 
 from i2i.data import ImageError
 from i2i.environment import environment
-from i2i.metrics.baselines import Baselines, Sets, Training, mean_image, nearest_rows, shuffled
-from i2i.metrics.card import Card, Figure
-from i2i.metrics.choice import chosen_metrics
-from i2i.metrics.comparison import best, by_metric, card_text, comparison_text, differences
-from i2i.metrics.config import CardConfig, JudgesConfig
-from i2i.metrics.figures import make_card
-from i2i.metrics.image_sets import Files, Fitted, Rows, find_images, holds, partners, survey
-from i2i.metrics.judging import Judge, Maps, Score
-from i2i.metrics.page import save_page, scale
+from i2i.metrics.baselines import Baselines, EvaluationData, TrainingImages, derangement, mean_image, nearest_rows
+from i2i.metrics.card import Card, MetricResult
+from i2i.metrics.config import CardConfig, MetricNetworksConfig
+from i2i.metrics.evaluation import make_card
+from i2i.metrics.image_sets import (
+    ImageFiles,
+    LabelMapFiles,
+    ResizedImages,
+    SelectedImages,
+    common_names,
+    find_images,
+    has_role,
+    summarize,
+)
+from i2i.metrics.metric_choice import choose_metrics
+from i2i.metrics.rendering import best, by_metric, card_text, comparison_text, differences, save_page, scale
+from i2i.metrics.suite import MetricSuite, Score
 from i2i.translate.metrics import about_weights, chosen_by
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")
@@ -47,11 +55,11 @@ class Bright(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> JudgesConfig:
+def networks(tmp_path_factory: pytest.TempPathFactory) -> MetricNetworksConfig:
     folder = tmp_path_factory.mktemp("networks")
     for name, network in (("means.pt", Means()), ("bright.pt", Bright())):
         torch.jit.script(network).save(folder / name)
-    return JudgesConfig(inception=str(folder / "means.pt"), segmentation=str(folder / "bright.pt"))
+    return MetricNetworksConfig(inception=str(folder / "means.pt"), segmentation=str(folder / "bright.pt"))
 
 
 def grey(level: int, width: int = SIDE, height: int = SIDE, channels: int = 3) -> Tensor:
@@ -68,7 +76,7 @@ def save(path: Path, pixels: Any) -> Path:
     return path
 
 
-def pairs(**changes: Any) -> Sets:
+def pairs(**changes: Any) -> EvaluationData:
     """Truths of 102 and 204, and what was generated for them: 51 and 51."""
     plain: dict[str, Any] = {
         "generated": greys(51, 51),
@@ -78,16 +86,18 @@ def pairs(**changes: Any) -> Sets:
         "formats": ("png",),
         "inputs": greys(0, 255),
     }
-    return Sets(**plain | changes)
+    return EvaluationData(**plain | changes)
 
 
-def judged(sets: Sets, *metrics: str, judges: JudgesConfig | None = None, replicates: int = 0) -> Card:
-    judge = Judge(metrics, judges or JudgesConfig(), "cpu", replicates, 0)
+def judged(
+    sets: EvaluationData, *metrics: str, judges: MetricNetworksConfig | None = None, replicates: int = 0
+) -> Card:
+    judge = MetricSuite(metrics, judges or MetricNetworksConfig(), "cpu", replicates, 0)
     about: dict[str, Any] = {"title": "run", "subject": {}, "options": {}, "environment": {}, "command": ""}
     return make_card(sets, judge, **about)
 
 
-def values(figure: Figure) -> dict[str, float]:
+def values(figure: MetricResult) -> dict[str, float]:
     return {name: round(score.value, 6) for name, score in figure.baselines.items()}
 
 
@@ -99,13 +109,13 @@ def test_pictures_of_a_test_go_by_the_names_of_their_inputs(tmp_path: Path) -> N
         save(tmp_path / "sub" / f"x_fake_{label}.png", np.zeros((2, 2), np.uint8))
     for role, label in (("generated", "fake_B"), ("real", "real_B"), ("input", "real_A"), ("restored", "rec_A")):
         assert find_images(tmp_path, role) == {"sub/x_fake": str(tmp_path / "sub" / f"x_fake_{label}.png")}
-        assert holds(tmp_path, role)
+        assert has_role(tmp_path, role)
 
 
 def test_the_real_images_of_a_translation_back_are_those_of_a(tmp_path: Path) -> None:
     for label in ("real_B", "fake_A"):
         save(tmp_path / f"x_{label}.png", np.zeros((2, 2), np.uint8))
-    assert not holds(tmp_path, "real")  # real_B is the input
+    assert not has_role(tmp_path, "real")  # real_B is the input
     with pytest.raises(ValueError, match="fake_A, real_B, and nothing real"):
         find_images(tmp_path, "real")
 
@@ -129,34 +139,34 @@ def test_a_picture_comes_before_the_numbers_that_it_cannot_hold(tmp_path: Path) 
 
 def test_who_has_no_partner_is_listed() -> None:
     with pytest.raises(ValueError, match=r"1 images have no partner .* f/c.png"):
-        partners({"a": "f/a.png", "c": "f/c.png"}, {"a": "r/a.png"})
+        common_names({"a": "f/a.png", "c": "f/c.png"}, {"a": "r/a.png"})
     with pytest.raises(ValueError, match="r/b.png"):
-        partners({"a": "f/a.png"}, {"a": "r/a.png", "b": "r/b.png"})
+        common_names({"a": "f/a.png"}, {"a": "r/a.png", "b": "r/b.png"})
 
 
 def test_files_are_read_as_8_bits_and_floats_are_refused(tmp_path: Path) -> None:
     deep = np.array([[0, 128, 129, 65535]], np.uint16)  # 257 values of 16 bits to one of 8
     transparent = np.full((1, 4, 4), 7, np.uint8)
-    files = Files([str(save(tmp_path / "16.png", deep)), str(save(tmp_path / "alpha.png", transparent))])
+    files = ImageFiles([str(save(tmp_path / "16.png", deep)), str(save(tmp_path / "alpha.png", transparent))])
     assert files[0].tolist() == [[[0, 0, 1, 255]]]
     assert files[1].shape == (3, 1, 4)
     np.save(tmp_path / "f.npy", np.zeros((4, 4), np.float32))
-    with pytest.raises(ImageError, match="f.npy holds floats"):
-        Files([str(tmp_path / "f.npy")])[0]
+    with pytest.raises(ImageError, match="f.npy has_role floats"):
+        ImageFiles([str(tmp_path / "f.npy")])[0]
 
 
 def test_the_digest_is_that_of_the_pixels_whatever_the_file(tmp_path: Path) -> None:
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     Image.fromarray(pixels).save(tmp_path / "a.png", compress_level=0)
     Image.fromarray(pixels).save(tmp_path / "a.bmp")
-    one, other = (survey(Files([str(tmp_path / f"a.{end}")])) for end in ("png", "bmp"))
+    one, other = (summarize(ImageFiles([str(tmp_path / f"a.{end}")])) for end in ("png", "bmp"))
     assert one == other and one.shown_sizes == "4x4" and one.has_colours
-    assert survey([torch.from_numpy(pixels).permute(2, 0, 1).flip(0)]).digest != one.digest
-    assert survey(greys(1, channels=1)).has_colours is False
+    assert summarize([torch.from_numpy(pixels).permute(2, 0, 1).flip(0)]).digest != one.digest
+    assert summarize(greys(1, channels=1)).has_colours is False
 
 
 def test_sizes_are_told_from_the_smallest_to_the_largest() -> None:
-    assert survey([grey(0, 4, 2), grey(0, 3, 9), grey(0, 1, 1)]).shown_sizes == "1x1 to 3x9"
+    assert summarize([grey(0, 4, 2), grey(0, 3, 9), grey(0, 1, 1)]).shown_sizes == "1x1 to 3x9"
 
 
 # --- baselines
@@ -177,20 +187,20 @@ def test_the_nearest_image_of_some_rows() -> None:
 def test_an_unreadable_image_of_training_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     good = save(tmp_path / "good.png", np.full((4, 4), 9, np.uint8))
-    files = Files([str(tmp_path / "bad.png"), str(good)])
+    files = ImageFiles([str(tmp_path / "bad.png"), str(good)])
     assert nearest_rows(greys(0), files, range(2)) == [1]
     assert mean_image(files, (1, 1)).item() == 9
 
 
 @pytest.mark.parametrize("count", [2, 3, 50])
 def test_a_shuffle_leaves_nothing_in_its_place(count: int) -> None:
-    order = shuffled(count, seed=1)
+    order = derangement(count, seed=1)
     assert sorted(order) == list(range(count)) and all(row != place for place, row in enumerate(order))
-    assert order == shuffled(count, seed=1)
+    assert order == derangement(count, seed=1)
 
 
 def test_baselines_beside_a_paired_metric_by_hand() -> None:
-    training = Training(targets=greys(51, 153), inputs=greys(250, 20))
+    training = TrainingImages(targets=greys(51, 153), inputs=greys(250, 20))
     (figure,) = judged(pairs(training=training), "l1").figures
     assert figure.score.value == pytest.approx((0.4 + 1.2) / 2)  # 51 where 102 and 204 are right, of 127.5
     # copy: 0 and 255; mean: 102 for both; nearest: 153 and 51; another real image: 204 and 102
@@ -210,7 +220,7 @@ def test_inputs_of_another_size_and_without_colours_are_copied_all_the_same() ->
     assert values(card.figures[0])["copy"] == 0.6
 
 
-def test_features_are_compared_with_half_of_the_real_images_against_the_other(networks: JudgesConfig) -> None:
+def test_features_are_compared_with_half_of_the_real_images_against_the_other(networks: MetricNetworksConfig) -> None:
     sets = pairs(real=greys(*range(0, 160, 16)), generated=greys(*range(100, 110)), paired=False, inputs=None)
     card = judged(sets, "fid", "kid", judges=networks, replicates=5)
     figure = card.figures[0]
@@ -222,15 +232,15 @@ def test_features_are_compared_with_half_of_the_real_images_against_the_other(ne
     assert figure.score.low is not None and figure.score.low < figure.score.value
 
 
-def test_a_half_with_too_few_images_is_left_out_of_the_metrics_that_need_more(networks: JudgesConfig) -> None:
+def test_a_half_with_too_few_images_is_left_out_of_the_metrics_that_need_more(networks: MetricNetworksConfig) -> None:
     sets = pairs(real=greys(1, 2, 3, 4), generated=greys(1, 2, 3, 4), paired=False)
     fid, precision = judged(sets, "fid", "precision", judges=networks).figures
     assert "real" in fid.baselines
     assert "real" not in precision.baselines and precision.left_out["real"] == "too few images"
 
 
-def test_repeated_images_meet_the_network_once(networks: JudgesConfig) -> None:
-    judge = Judge(["fid"], networks, "cpu", 0, 0)
+def test_repeated_images_meet_the_network_once(networks: MetricNetworksConfig) -> None:
+    judge = MetricSuite(["fid"], networks, "cpu", 0, 0)
     seen: list[int] = []
 
     class Counted(list[Tensor]):
@@ -238,7 +248,7 @@ def test_repeated_images_meet_the_network_once(networks: JudgesConfig) -> None:
             seen.append(index)
             return super().__getitem__(index)
 
-    features = judge.features(Rows(Counted(greys(0, 128, 255)), [2, 0, 2, 2])).features
+    features = judge.features(SelectedImages(Counted(greys(0, 128, 255)), [2, 0, 2, 2])).features
     assert sorted(seen) == [0, 2]
     assert features[:, 0].tolist() == pytest.approx([127 / 128, -1, 127 / 128, 127 / 128])
 
@@ -250,9 +260,9 @@ def test_a_cycle_is_judged_against_the_input_which_itself_closes_it() -> None:
     assert values(figure) == {"copy": 0, "mean": 1, "real": 2}
 
 
-def test_label_maps_read_off_photos(networks: JudgesConfig, tmp_path: Path) -> None:
+def test_label_maps_read_off_photos(networks: MetricNetworksConfig, tmp_path: Path) -> None:
     maps = [np.zeros((SIDE, SIDE), np.uint8), np.ones((SIDE, SIDE), np.uint8)]
-    truth = Maps([str(save(tmp_path / f"{row}.png", labels)) for row, labels in enumerate(maps)])
+    truth = LabelMapFiles([str(save(tmp_path / f"{row}.png", labels)) for row, labels in enumerate(maps)])
     sets = pairs(generated=greys(10, 20), real=greys(10, 250), truth=truth)
     figures = judged(sets, "pixel_accuracy", "miou", judges=networks, replicates=20).figures
     assert [figure.score.value for figure in figures] == [0.5, 0.25]  # all is read as class 0
@@ -262,7 +272,10 @@ def test_label_maps_read_off_photos(networks: JudgesConfig, tmp_path: Path) -> N
 
 def test_generated_label_maps_are_compared_as_they_are(tmp_path: Path) -> None:
     true, made = np.zeros((2, 4), np.uint8), np.array([[0, 0, 0, 0], [1, 1, 0, 255]], np.uint8)
-    truth, maps = Maps([str(save(tmp_path / "t.png", true))]), Maps([str(save(tmp_path / "m.png", made))])
+    truth, maps = (
+        LabelMapFiles([str(save(tmp_path / "t.png", true))]),
+        LabelMapFiles([str(save(tmp_path / "m.png", made))]),
+    )
     sets = pairs(generated=greys(0), real=greys(0), truth=truth, maps=maps, num_classes=2, names=("x",))
     pixels, miou = judged(sets, "pixel_accuracy", "miou", replicates=5).figures
     assert pixels.score.value == 5 / 8  # 255 is of no class, and so is right nowhere
@@ -274,9 +287,12 @@ def test_generated_label_maps_are_compared_as_they_are(tmp_path: Path) -> None:
 
 def test_classes_that_are_not_there_are_refused_and_not_counted_as_others(tmp_path: Path) -> None:
     true, made = np.zeros((1, 4), np.uint8), np.array([[0, 0, 5, 5]], np.uint8)
-    truth, maps = Maps([str(save(tmp_path / "t.png", true))]), Maps([str(save(tmp_path / "m.png", made))])
+    truth, maps = (
+        LabelMapFiles([str(save(tmp_path / "t.png", true))]),
+        LabelMapFiles([str(save(tmp_path / "m.png", made))]),
+    )
     sets = pairs(generated=greys(0), real=greys(0), truth=truth, maps=maps, num_classes=2, names=("x",))
-    with pytest.raises(ValueError, match="a generated label map holds class 5, but there are 2"):
+    with pytest.raises(ValueError, match="a generated label map has_role class 5, but there are 2"):
         judged(sets, "miou")
 
 
@@ -285,7 +301,7 @@ def test_pairs_of_different_sizes_are_named() -> None:
         judged(pairs(generated=[grey(1), grey(1, width=7)]), "l1")
 
 
-def test_sets_of_one_names_and_other_sizes_are_judged_as_sets(networks: JudgesConfig) -> None:
+def test_sets_of_one_names_and_other_sizes_are_judged_as_sets(networks: MetricNetworksConfig) -> None:
     sets = pairs(generated=greys(51, 60, width=20), inputs=None)
     card = judged(sets, "fid", judges=networks)
     assert math.isfinite(card.figures[0].score.value)
@@ -298,15 +314,15 @@ def test_one_pair_has_no_interval() -> None:
     assert figure.score.value == pytest.approx(0.4) and figure.score.low is None
 
 
-def test_training_images_stand_beside_as_many_generated_ones(networks: JudgesConfig) -> None:
-    training = Training(greys(10, 20, 30, 40, 50, 60))
+def test_training_images_stand_beside_as_many_generated_ones(networks: MetricNetworksConfig) -> None:
+    training = TrainingImages(greys(10, 20, 30, 40, 50, 60))
     sets = pairs(generated=greys(100, 110, 120), real=greys(30, 70, 80), paired=False, inputs=None, training=training)
     card = judged(sets, "fid", judges=networks)
     found = card.figures[0].baselines["training"]
     # 10, 30 and 50 of mean 30 and variance 400, beside mean 60 and variance 700; three channels of (level - 128) / 128
     expected = 3 * (30**2 + (700**0.5 - 400**0.5) ** 2) / 128**2
     assert found.value == pytest.approx(expected, rel=1e-3) and (found.fakes, found.reals) == (3, 3)
-    few = judged(pairs(training=Training(greys(10)), paired=False), "fid", judges=networks)
+    few = judged(pairs(training=TrainingImages(greys(10)), paired=False), "fid", judges=networks)
     assert few.figures[0].left_out["training"] == "there are only 1 images of training"
 
 
@@ -317,7 +333,7 @@ def test_real_images_that_pass_for_generated_ones_are_noticed() -> None:
 
 def test_images_of_different_sizes_are_judged_each_with_its_own_truth() -> None:
     sizes = [(20, 12), (12, 20)]
-    sets = pairs(generated=list(Fitted(greys(51, 51), sizes)), real=list(Fitted(greys(102, 204), sizes)))
+    sets = pairs(generated=list(ResizedImages(greys(51, 51), sizes)), real=list(ResizedImages(greys(102, 204), sizes)))
     assert judged(sets, "l1").figures[0].score.value == pytest.approx(0.8)
 
 
@@ -363,7 +379,7 @@ def test_a_card_of_another_schema(tmp_path: Path) -> None:
         Card.load(tmp_path / "x.json")
 
 
-def test_a_card_says_how_it_was_made(networks: JudgesConfig) -> None:
+def test_a_card_says_how_it_was_made(networks: MetricNetworksConfig) -> None:
     card = judged(pairs(formats=("jpg",)), "l1", "fid", judges=networks, replicates=7)
     protocol = card.protocol
     assert (protocol["generated images"], protocol["real images"], protocol["generated files"]) == ("2", "2", "jpg")
@@ -391,7 +407,7 @@ def test_text_has_every_number() -> None:
     assert lines[lines.index(row) - 1].split() == ["better", "generated", "copy", "mean", "real"]
 
 
-def test_cards_of_one_protocol_have_no_differences_and_a_best_one(networks: JudgesConfig) -> None:
+def test_cards_of_one_protocol_have_no_differences_and_a_best_one(networks: MetricNetworksConfig) -> None:
     one = judged(pairs(), "l1", "fid", judges=networks)
     other = judged(pairs(generated=greys(102, 150)), "l1", "fid", judges=networks, replicates=3)
     assert differences([one, other]) == []
@@ -400,7 +416,7 @@ def test_cards_of_one_protocol_have_no_differences_and_a_best_one(networks: Judg
     assert "warning" not in comparison_text([one, other])
 
 
-def test_a_metric_that_only_one_card_has_is_no_difference_of_protocol(networks: JudgesConfig) -> None:
+def test_a_metric_that_only_one_card_has_is_no_difference_of_protocol(networks: MetricNetworksConfig) -> None:
     one, other = judged(pairs(), "l1"), judged(pairs(), "l1", "fid", "kid", judges=networks)
     assert "feature weights" in other.protocol and "KID" in other.protocol
     assert differences([one, other]) == []
@@ -413,14 +429,14 @@ def test_protocols_of_cards_that_share_no_metric_are_not_compared() -> None:
     assert [line.count("run (") for line in differences([one, other, both])] == [2]  # the second and the third
 
 
-def test_each_difference_of_protocol_is_named(networks: JudgesConfig) -> None:
+def test_each_difference_of_protocol_is_named(networks: MetricNetworksConfig) -> None:
     one = judged(pairs(), "l1", "fid", judges=networks)
     cases = {
         "real set": judged(pairs(real=greys(102, 203)), "l1", "fid", judges=networks),
         "generated images": judged(pairs(generated=greys(1, 2, 3), inputs=None, paired=False), "fid", judges=networks),
         "generated files": judged(pairs(formats=("jpg",)), "l1", "fid", judges=networks),
         "feature resizing": judged(
-            pairs(), "l1", "fid", judges=JudgesConfig(inception=networks.inception, inception_resize="tf1")
+            pairs(), "l1", "fid", judges=MetricNetworksConfig(inception=networks.inception, inception_resize="tf1")
         ),
         "quantisation": judged(pairs(generated=greys(5, 6, channels=1)), "l1", "fid", judges=networks),
     }
@@ -437,7 +453,7 @@ def test_a_card_of_metrics_that_are_not_known(tmp_path: Path) -> None:
 
 
 class Page(HTMLParser):
-    """What a page holds: its words, and whatever it would fetch."""
+    """What a page has_role: its words, and whatever it would fetch."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -470,40 +486,40 @@ def test_names_are_escaped_in_pages(tmp_path: Path) -> None:
 
 def test_a_scale_goes_from_the_worst_to_the_best() -> None:
     scores = {"copy": Score(8.0, 6.0, 10.0, 2, 2), "real": Score(0.0, None, None, 2, 2)}
-    rows = scale(Figure("fid", Score(4.0, 3.0, 5.0, 2, 2), scores, {}))
+    rows = scale(MetricResult("fid", Score(4.0, 3.0, 5.0, 2, 2), scores, {}))
     assert [(row.name, row.place, row.low, row.high) for row in rows] == [
         ("real", 100, 100, 100),
         ("generated", 60, 50, 70),
         ("copy", 20, 0, 40),
     ]
-    higher = scale(Figure("psnr", Score(4.0, None, None, 2, 2), {"copy": Score(math.inf, None, None, 2, 2)}, {}))
+    higher = scale(MetricResult("psnr", Score(4.0, None, None, 2, 2), {"copy": Score(math.inf, None, None, 2, 2)}, {}))
     assert [(row.name, row.place) for row in higher] == [("copy", None), ("generated", None)]
 
 
 # --- choices
 
 
-def test_the_metrics_of_a_card_are_what_the_data_allows(networks: JudgesConfig) -> None:
-    found = chosen_metrics(("auto",), {"paired", "features"}, networks, (64, 64))
+def test_the_metrics_of_a_card_are_what_the_data_allows(networks: MetricNetworksConfig) -> None:
+    found = choose_metrics(("auto",), {"paired", "features"}, networks, (64, 64))
     assert found[:3] == ["l1", "psnr", "ssim"] and found[-2:] == ["fid", "kid"]
-    assert "ssim" not in chosen_metrics(None, {"paired", "features"}, networks, (5, 64))
-    assert chosen_metrics(None, {"features", "cycle"}, networks, (9, 9))[-1] == "cycle"
-    assert chosen_metrics(("l1", "l1"), {"paired"}, networks, (9, 9)) == ["l1"]
+    assert "ssim" not in choose_metrics(None, {"paired", "features"}, networks, (5, 64))
+    assert choose_metrics(None, {"features", "cycle"}, networks, (9, 9))[-1] == "cycle"
+    assert choose_metrics(("l1", "l1"), {"paired"}, networks, (9, 9)) == ["l1"]
 
 
 def test_metrics_whose_networks_are_missing_are_left_out_while_others_remain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    judges = JudgesConfig()
-    assert chosen_metrics(("auto",), {"features", "cycle"}, judges, (64, 64)) == ["cycle"]
-    assert chosen_metrics(("auto",), {"paired", "features"}, judges, (64, 64)) == ["l1", "psnr", "ssim"]
+    judges = MetricNetworksConfig()
+    assert choose_metrics(("auto",), {"features", "cycle"}, judges, (64, 64)) == ["cycle"]
+    assert choose_metrics(("auto",), {"paired", "features"}, judges, (64, 64)) == ["l1", "psnr", "ssim"]
     left_out = "left out for want of their networks:"
     assert [record.getMessage() for record in caplog.records] == [
         f"{left_out} kid, fid, precision, recall; --inception FILE name them",
         f"{left_out} lpips, fid, kid; --lpips_weights FILE and --inception FILE name them",
     ]
-    chosen = chosen_metrics(("auto",), {"features"}, judges, (64, 64))  # nothing else is there: Judge says what to do
+    chosen = choose_metrics(("auto",), {"features"}, judges, (64, 64))  # nothing else is there: Judge says what to do
     assert chosen == ["kid", "fid", "precision", "recall"] and len(caplog.records) == 2
 
 
@@ -518,7 +534,7 @@ def test_metrics_whose_networks_are_missing_are_left_out_while_others_remain(
 )
 def test_metrics_without_what_they_need(wanted: tuple[str, ...], kinds: set[str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        chosen_metrics(wanted, kinds, JudgesConfig(), (64, 64), "gone")
+        choose_metrics(wanted, kinds, MetricNetworksConfig(), (64, 64), "gone")
 
 
 def test_unknown_metrics_and_auto_with_company_are_refused() -> None:
@@ -528,15 +544,15 @@ def test_unknown_metrics_and_auto_with_company_are_refused() -> None:
         CardConfig(("auto", "l1"))
 
 
-def test_too_few_images_are_named_before_any_work(networks: JudgesConfig) -> None:
-    judge = Judge(["precision"], networks, "cpu", 0, 0)
+def test_too_few_images_are_named_before_any_work(networks: MetricNetworksConfig) -> None:
+    judge = MetricSuite(["precision"], networks, "cpu", 0, 0)
     with pytest.raises(ValueError, match="precision needs 4 real images at least, there are 3"):
         judge.check_counts(10, 3)
 
 
-def test_a_network_without_classes_gives_no_inception_score(networks: JudgesConfig) -> None:
+def test_a_network_without_classes_gives_no_inception_score(networks: MetricNetworksConfig) -> None:
     with pytest.raises(ValueError, match="inception_score needs classes"):
-        Judge(["inception_score"], networks, "cpu", 0, 0)
+        MetricSuite(["inception_score"], networks, "cpu", 0, 0)
 
 
 # --- which checkpoint
@@ -589,6 +605,6 @@ def test_a_mean_that_nobody_needs_is_not_made() -> None:
         def __getitem__(self, index: Any) -> Any:
             raise ImageError("cannot be read")
 
-    baselines = Baselines(pairs(training=Training(Unreadable(greys(1)))), (4, 4))
+    baselines = Baselines(pairs(training=TrainingImages(Unreadable(greys(1)))), (4, 4))
     with pytest.raises(ValueError, match="no image can be read"):
         _ = baselines.mean

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from i2i.data import Batch, DataConfig, DataSpec, build_dataset
 from i2i.data.batch import normalise
-from i2i.metrics.config import JudgesConfig
+from i2i.metrics.config import MetricNetworksConfig
 from i2i.models import CGAN, GanModel, build_model
 from i2i.training import Diverged, Trainer
 from i2i.watch.boards import Board, Boards, Finding, Progress
@@ -201,7 +201,7 @@ def by_heart(root: Path, count: int) -> Validator:
             save(root / phase / f"{index}.png", np.kron(coarse, np.ones((4, 4, 1), np.uint8)))
     config = DataConfig(str(root), **common)
     held_out, training = (build_dataset(config.for_validation(phase)) for phase in ("val", "train"))
-    return Validator(held_out, training, ["l1"], JudgesConfig(), best_metric="l1")
+    return Validator(held_out, training, ["l1"], MetricNetworksConfig(), best_metric="l1")
 
 
 def trained_on(validator: Validator) -> Batch:

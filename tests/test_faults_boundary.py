@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from i2i.metrics.card import write_whole
+from i2i.atomic import replace_text
 from tests.tiny import write_pairs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -229,7 +229,7 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as reader:
         read = reader.submit(pipe.read_text)
-        write_whole(pipe, text)
+        replace_text(pipe, text)
         assert read.result(timeout=30) == text
     assert pipe.is_fifo()
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from i2i.losses import DISTANCES, Distance
 from i2i.metrics import METRICS
 from i2i.metrics.card import Card
+from i2i.metrics.compute import paired_values
 from i2i.metrics.lpips import load_lpips
-from i2i.metrics.paired import paired_values
 from i2i.training import Trainer
 from i2i.watch.validation import Selection
 from tests import tiny

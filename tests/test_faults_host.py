@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from i2i.acceleration import eagerly
 from i2i.data import Batch
+from i2i.metrics.compute import paired_values
 from i2i.metrics.extractor import load_extractor
 from i2i.metrics.lpips import load_lpips
-from i2i.metrics.paired import paired_values
 from i2i.models.pix2pix import Pix2Pix
 from i2i.tools.digits import train_classifier
 from i2i.tools.digits.labelled import Labelled
@@ -220,8 +220,8 @@ from torchvision.models import alexnet
 from i2i.acceleration import AccelerationConfig
 from i2i.data import Batch
 from i2i.tools.explore.sampler import Sampler, Seed
-from i2i.metrics.config import JudgesConfig
-from i2i.metrics.judging import Judge
+from i2i.metrics.config import MetricNetworksConfig
+from i2i.metrics.suite import MetricSuite
 from i2i.translate.translator import Translator
 from tests import tiny
 
@@ -243,8 +243,8 @@ sampler = Sampler(Translator(others[1], "cpu"), 0.7)
 sampler.images(sampler.latents([Seed(0, 0)]), sampler.class_weights([Seed(0, 0)]))
 sampler.translator.generate(torch.tensor([0]), 0)
 compare(before, "sampling")
-judges = JudgesConfig(lpips_weights=str(folder / "alexnet.pth"), inception=str(folder / "pool.pt"))
-judge = Judge(["l1", "psnr", "ssim", "lpips", "kid", "fid"], judges, "cpu", replicates=3, seed=0)
+judges = MetricNetworksConfig(lpips_weights=str(folder / "alexnet.pth"), inception=str(folder / "pool.pt"))
+judge = MetricSuite(["l1", "psnr", "ssim", "lpips", "kid", "fid"], judges, "cpu", replicates=3, seed=0)
 pictures = ((images + 1) * 127.5).byte()
 judge.pairs(pictures, pictures.flip(3))
 features = judge.features(pictures)

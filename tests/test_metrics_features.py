@@ -19,8 +19,9 @@ from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from i2i.metrics.bootstrap import feature_intervals, mean_interval
+from i2i.metrics.compute import feature_values
 from i2i.metrics.distribution import (
-    feature_values,
+    Features,
     frechet_distance,
     frechet_distance_of_few,
     inception_score,
@@ -28,7 +29,7 @@ from i2i.metrics.distribution import (
     kernel_distance_of_all,
     precision_recall,
 )
-from i2i.metrics.extractor import Extractor, Features, find_inception, load_extractor
+from i2i.metrics.extractor import Extractor, find_inception, load_extractor
 from tests.pictures import REAL, needs_data
 
 SETS = ("fid", "kid", "precision", "recall")

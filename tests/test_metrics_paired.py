@@ -10,8 +10,8 @@ from torch import Tensor
 
 from i2i.losses import Distance
 from i2i.metrics import METRICS
+from i2i.metrics.compute import check_image_size, paired_values
 from i2i.metrics.lpips import LPIPS, find_lpips, load_lpips
-from i2i.metrics.paired import check_paired, paired_values
 from tests import tiny
 
 WEIGHTS = Path(os.environ.get("I2I_TEST_DATA", "")) / "weights" / "alexnet_features_torchvision_names.pth"
@@ -119,11 +119,11 @@ def test_values_are_computed_in_full_precision_whatever_is_around() -> None:
     ],
 )
 def test_small_images_are_refused_with_a_way_out(name: str, net: str, smallest: int, way_out: str) -> None:
-    check_paired(["l1", name], smallest, smallest, net)
+    check_image_size(["l1", name], smallest, smallest, net)
     with pytest.raises(
         ValueError, match=f"needs images of at least {smallest}x{smallest}, got 300x{smallest - 1}: {way_out}"
     ):
-        check_paired(["l1", name], 300, smallest - 1, net)
+        check_image_size(["l1", name], 300, smallest - 1, net)
 
 
 def test_the_smallest_sizes_are_the_library_s() -> None:

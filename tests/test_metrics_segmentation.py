@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from i2i.metrics.compute import label_values
 from i2i.metrics.lpips import file_digest
-from i2i.metrics.segmentation import label_confusion, label_values, load_segmentation
+from i2i.metrics.segmentation import label_confusion, load_segmentation
 
+NAMES = ("pixel_accuracy", "class_accuracy", "miou")
 RED, GREEN, BLUE = torch.eye(3).mul(2).sub(1).view(3, 3, 1, 1)
 
 
@@ -107,7 +109,7 @@ def test_pixels_of_no_class_are_right_nowhere() -> None:
     truth, predicted = torch.tensor([[[0, 0, 1, 255]]]), torch.tensor([[[0, 255, 1, 255]]])
     counts = label_confusion(predicted, truth, 2)
     assert counts.tolist() == [[[1, 0, 1], [0, 1, 0]]]
-    assert label_values(counts) == pytest.approx({"pixel_accuracy": 2 / 3, "class_accuracy": 0.75, "miou": 0.75})
+    assert label_values(NAMES, counts) == pytest.approx({"pixel_accuracy": 2 / 3, "class_accuracy": 0.75, "miou": 0.75})
 
 
 # values
@@ -115,7 +117,7 @@ def test_pixels_of_no_class_are_right_nowhere() -> None:
 
 def test_values_by_hand() -> None:
     # Summed up: 6 of 7 pixels of class 0, 2 of 3 of class 1, 3 of 4 of class 2; class 3 is nowhere that counts.
-    values = label_values(label_confusion(PREDICTED, TRUTH, 4))
+    values = label_values(NAMES, label_confusion(PREDICTED, TRUTH, 4))
     assert values == pytest.approx(
         {
             "pixel_accuracy": 11 / 14,
@@ -123,17 +125,17 @@ def test_values_by_hand() -> None:
             "miou": (6 / 7 + 2 / (3 + 2) + 3 / (4 + 1)) / 3,
         }
     )
-    assert values == label_values(label_confusion(PREDICTED, TRUTH, 4).sum(dim=0))
+    assert values == label_values(NAMES, label_confusion(PREDICTED, TRUTH, 4).sum(dim=0))
 
 
 def test_a_class_that_is_only_predicted_costs_intersection_and_no_accuracy() -> None:
-    values = label_values(torch.tensor([[3, 1], [0, 0]]))
+    values = label_values(NAMES, torch.tensor([[3, 1], [0, 0]]))
     assert values == pytest.approx({"pixel_accuracy": 0.75, "class_accuracy": 0.75, "miou": (0.75 + 0) / 2})
 
 
 def test_perfect_maps_score_one_and_maps_without_pixels_nothing() -> None:
     truth = torch.where(TRUTH == 255, 0, TRUTH)
-    assert set(label_values(label_confusion(truth, truth, 4)).values()) == {1.0}
+    assert set(label_values(NAMES, label_confusion(truth, truth, 4)).values()) == {1.0}
     empty = label_confusion(PREDICTED, torch.full_like(TRUTH, 255), 4)
     assert empty.sum() == 0
-    assert all(math.isnan(value) for value in label_values(empty).values())
+    assert all(math.isnan(value) for value in label_values(NAMES, empty).values())

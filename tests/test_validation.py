@@ -17,30 +17,32 @@ from i2i.data.batch import normalise
 from i2i.data.derive import lab_to_rgb
 from i2i.data.domain import Domain
 from i2i.data.images.sheets import to_uint8
-from i2i.metrics.config import JudgesConfig
-from i2i.metrics.distribution import feature_values
+from i2i.metrics.compute import feature_values
+from i2i.metrics.config import MetricNetworksConfig
 from i2i.metrics.extractor import load_extractor
 from i2i.models import GanModel
 from i2i.random_state import random_states
 from i2i.watch.boards.board import Example
 from i2i.watch.validation import (
-    Selection,
+    BestCheckpoint,
     Validation,
     ValidationConfig,
     Validator,
     build_validator,
-    probe,
     validation_data,
 )
-from i2i.watch.validation.ranking import Ranking
-from i2i.watch.validation.tally import as_in_files
+from i2i.watch.validation import (
+    data as samples,
+)
+from i2i.watch.validation.accumulator import quantised
+from i2i.watch.validation.validator import Ranking
 from tests import tiny
 from tests.pictures import REAL, needs_data, noise, numbered, save
 from tests.test_data_classes import write_idx
 
 Change = Callable[[Tensor], Tensor]
 Data = tuple[ImageDataset, ImageDataset]  # held out, and trained on
-PLAIN = JudgesConfig()
+PLAIN = MetricNetworksConfig()
 
 
 class Toy(GanModel):
@@ -91,7 +93,7 @@ def validate(
     model: GanModel,
     data: Data,
     *metrics: str,
-    judges: JudgesConfig = PLAIN,
+    judges: MetricNetworksConfig = PLAIN,
     size: int = 50,
 ) -> Validation:
     return Validator(*data, metrics, judges, size).run(model)
@@ -99,7 +101,7 @@ def validate(
 
 def images(data: ImageDataset, domain: str) -> Tensor:
     """All images of a or b in order, in [-1, 1]."""
-    batches = [getattr(part.batch, domain) for part in probe.Probe(data, len(data)).parts("cpu")]
+    batches = [getattr(part.batch, domain) for part in samples.ValidationSamples(data, len(data)).batches("cpu")]
     return torch.cat(batches)
 
 
@@ -111,10 +113,10 @@ class Means(nn.Module):
 
 
 @pytest.fixture
-def judges(tmp_path: Path) -> JudgesConfig:
+def judges(tmp_path: Path) -> MetricNetworksConfig:
     file = tmp_path / "features.pt"
     torch.jit.script(Means()).save(str(file))
-    return JudgesConfig(inception=str(file))
+    return MetricNetworksConfig(inception=str(file))
 
 
 # Figures
@@ -169,7 +171,7 @@ def test_outputs_count_as_files_would_hold_them(tmp_path: Path) -> None:
     ],
 )
 def test_files_hold_so_many_values(domain: Domain, value: float, expected: float) -> None:
-    found = as_in_files(torch.full((1, domain.channels, 1, 1), value), [domain])
+    found = quantised(torch.full((1, domain.channels, 1, 1), value), [domain])
     assert found.flatten()[0].item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -189,7 +191,7 @@ def test_what_small_differences_hide_is_no_way_back(tmp_path: Path) -> None:
     assert torch.allclose(hiding.back(hiding.there(torch.ones(1))), torch.ones(1))  # type: ignore[misc]
 
 
-def test_sets_are_compared_on_both_sides(tmp_path: Path, judges: JudgesConfig) -> None:
+def test_sets_are_compared_on_both_sides(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     data = domains(tmp_path)
     found = validate(Toy(lambda a: a + 0.7, lambda b: b - 1), data, "kid", "fid", judges=judges).figures
     extract = load_extractor(judges.inception)
@@ -202,36 +204,36 @@ def test_sets_are_compared_on_both_sides(tmp_path: Path, judges: JudgesConfig) -
     assert found["kid_A"] != found["kid_B"]
 
 
-def test_sets_are_compared_on_one_side_where_there_is_no_way_back(tmp_path: Path, judges: JudgesConfig) -> None:
+def test_sets_are_compared_on_one_side_where_there_is_no_way_back(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     data = domains(tmp_path)
     extract = load_extractor(judges.inception)
     expected = feature_values(["kid"], *(extract(to_uint8(images(data[0], domain))) for domain in "ab"))
     assert validate(Toy(same), data, "kid", judges=judges).figures == pytest.approx(expected)
 
 
-def test_real_images_are_looked_at_once(tmp_path: Path, judges: JudgesConfig) -> None:
+def test_real_images_are_looked_at_once(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     validator, seen = Validator(*domains(tmp_path), ["kid"], judges), []
-    extractor = validator.judge.extractor
+    extractor = validator.suite.extractor
     assert extractor is not None
 
     def counted(pictures: Tensor) -> Any:
         seen.append(len(pictures))
         return extractor(pictures)
 
-    validator.judge.extractor = counted  # type: ignore[assignment]
+    validator.suite.extractor = counted  # type: ignore[assignment]
     runs = [validator.run(Toy(same, same)).figures for _ in range(2)]
     assert seen == [6, 6, 6, 6, 6, 6]  # both kinds of both domains, then generated ones alone
     assert runs[0] == runs[1]
 
 
-def test_generated_images_of_classes_are_compared_with_real_ones(tmp_path: Path, judges: JudgesConfig) -> None:
+def test_generated_images_of_classes_are_compared_with_real_ones(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     data, model = classes(tmp_path), tiny.cgan()
     found = validate(model, data, "kid", judges=judges, size=10)
     labels = torch.tensor([0] * 5 + [1] * 5)  # as among the real images
     fakes = model.translate(Batch(label=labels))
-    extract, part = load_extractor(judges.inception), probe.Probe(data[0], 10)
-    reals = torch.cat([batch.image("b") for _, _, batch in part.parts("cpu")])
-    assert torch.equal(torch.cat([batch.labels() for _, _, batch in part.parts("cpu")]), labels)
+    extract, part = load_extractor(judges.inception), samples.ValidationSamples(data[0], 10)
+    reals = torch.cat([batch.image("b") for _, _, batch in part.batches("cpu")])
+    assert torch.equal(torch.cat([batch.labels() for _, _, batch in part.batches("cpu")]), labels)
     assert found.figures == pytest.approx(feature_values(["kid"], extract(to_uint8(fakes)), extract(to_uint8(reals))))
     assert (found.best, found.worst, found.train_figures, found.ranked_by) == ([], [], {}, "")
 
@@ -278,7 +280,7 @@ def test_classes_are_read_off_photos(tmp_path: Path) -> None:
     def photo(a: Tensor) -> Tensor:  # the left half is bright: class 1
         return torch.cat((torch.ones(len(a), 3, 16, 8), -torch.ones(len(a), 3, 16, 8)), dim=3)
 
-    judged = JudgesConfig(segmentation=str(tmp_path / "reader.pt"))
+    judged = MetricNetworksConfig(segmentation=str(tmp_path / "reader.pt"))
     found = validate(Toy(photo, spec=data.spec), (data, data), "pixel_accuracy", judges=judged)
     assert found.figures == {"pixel_accuracy": 0.25}
 
@@ -333,7 +335,7 @@ def test_thumbnails_show_what_is_made_and_what_is_learned_from(tmp_path: Path, m
     data = make(tmp_path)
     found = validate(Toy(lambda a: a * 0 + 1, same), data, "l1" if mode == "pairs" else "cycle", size=4).thumbnails
     assert found.outputs.shape == (4, 3, 32, 32) and found.outputs.unique().tolist() == [1]
-    few = [probe.spread(part, 4) for part in data]
+    few = [samples.spread(part, 4) for part in data]
     seen = few[1] if mode == "pairs" else data[1]
     for thumbnails, part in ((found.truths, few[0]), (found.training, seen)):
         magnified = images(part, "b").repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
@@ -369,31 +371,31 @@ def test_images_may_differ_in_size(tmp_path: Path) -> None:
     for number, width in enumerate((16, 16, 24, 16)):
         save(tmp_path / "val" / f"{number}.png", np.concatenate([noise(width, 16, number)] * 2, axis=1))
     data = read(tmp_path, preprocess="none")
-    assert [len(part.batch) for part in probe.Probe(data, 4).parts("cpu")] == [2, 1, 1]
+    assert [len(part.batch) for part in samples.ValidationSamples(data, 4).batches("cpu")] == [2, 1, 1]
     assert validate(Toy(same), (data, data), "l1").figures == {"l1": 0}
 
 
 def test_large_images_are_taken_a_few_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = pairs(tmp_path)[0]
     for pixels, expected in ((3 * 16 * 16, [3, 3]), (100, [1] * 6)):
-        monkeypatch.setattr(probe, "PIXELS_AT_ONCE", pixels)
-        assert [len(part.batch) for part in probe.Probe(data, 6).parts("cpu")] == expected
+        monkeypatch.setattr(samples, "BATCH_PIXELS", pixels)
+        assert [len(part.batch) for part in samples.ValidationSamples(data, 6).batches("cpu")] == expected
 
 
 def test_the_company_of_an_image_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, model = pairs(tmp_path), tiny.pix2pix()
     found = validate(model, data, "l1", "ssim").figures
-    monkeypatch.setattr(probe, "AT_ONCE", 1)
-    monkeypatch.setattr(probe, "KEPT", 0)
+    monkeypatch.setattr(samples, "BATCH_SIZE", 1)
+    monkeypatch.setattr(samples, "CACHE_BYTES", 0)
     assert validate(model, data, "l1", "ssim").figures == pytest.approx(found, rel=1e-5)
 
 
 def test_images_that_do_not_stay_in_memory_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "KEPT", 5000)
+    monkeypatch.setattr(samples, "CACHE_BYTES", 5000)
     validator = Validator(*pairs(tmp_path), ["l1"], PLAIN)
     first, second = (validator.run(Toy(same)).figures for _ in range(2))
     assert first == second
-    assert validator.held_out._kept is None
+    assert validator.held_out._cache is None
 
 
 def test_an_unusable_file_is_left_out_and_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -407,13 +409,13 @@ def test_an_unusable_file_is_left_out_and_named_once(tmp_path: Path, caplog: pyt
     assert message.startswith("1 of 6 images to validate on are left out: ") and "3.png" in message
 
 
-def test_nothing_but_unusable_files_do_not_stop_a_training(tmp_path: Path, judges: JudgesConfig) -> None:
+def test_nothing_but_unusable_files_do_not_stop_a_training(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     data = domains(tmp_path)
     for path in (tmp_path / "valA").iterdir():
         path.write_bytes(b"no picture")
     found = validate(Toy(same, same), data, "kid", "cycle", judges=judges)
     assert (found.figures, found.best, found.worst) == ({}, [], [])
-    assert not Selection("kid", False).update(found.figures, 10, 6)
+    assert not BestCheckpoint("kid", False).update(found.figures, 10, 6)
 
 
 # Nobody notices
@@ -447,7 +449,7 @@ def assert_equal(first: Any, second: Any) -> None:
     ids=["pix2pix", "cyclegan", "cgan"],
 )
 def test_nothing_is_changed(
-    tmp_path: Path, judges: JudgesConfig, make: Any, model: GanModel, metrics: tuple[str, ...]
+    tmp_path: Path, judges: MetricNetworksConfig, make: Any, model: GanModel, metrics: tuple[str, ...]
 ) -> None:
     data = make(tmp_path)
     model.train()
@@ -464,7 +466,7 @@ def test_nothing_is_changed(
 
 
 def test_the_best_is_the_least_or_the_greatest() -> None:
-    least, greatest = Selection("l1", False), Selection("psnr", True)
+    least, greatest = BestCheckpoint("l1", False), BestCheckpoint("psnr", True)
     assert [least.update({"l1": value}, images, 5) for images, value in enumerate((3.0, 4.0, 3.0, 2.0))] == [
         True,
         False,
@@ -487,7 +489,7 @@ def test_the_best_is_the_least_or_the_greatest() -> None:
 
 
 def test_what_is_no_number_is_never_the_best() -> None:
-    selection = Selection("l1", False)
+    selection = BestCheckpoint("l1", False)
     assert not selection.update({"l1": math.nan}, 1, 5)
     assert not selection.update({"psnr": 3}, 2, 5)
     assert (selection.best, selection.since_best, selection.watched({"l1": math.nan})) == (None, 2, math.inf)
@@ -498,7 +500,7 @@ def test_what_is_no_number_is_never_the_best() -> None:
 
 
 def test_patience_does_not_wait_for_rounding() -> None:
-    selection = Selection("l1", higher_is_better=False)
+    selection = BestCheckpoint("l1", higher_is_better=False)
     bests = [selection.update({"l1": value}, 1, 1) for value in (0.3172, 0.317199, 0.317198, 0.31)]
     assert bests == [True] * 4
     assert selection.since_best == 0
@@ -507,7 +509,7 @@ def test_patience_does_not_wait_for_rounding() -> None:
 
 
 def test_patience_ends() -> None:
-    selection = Selection("psnr", True)
+    selection = BestCheckpoint("psnr", True)
     for images, value in enumerate((20.0, 25.0, 24.0, 24.5)):
         assert not selection.exhausted(2)
         selection.update({"psnr": value}, 1000 * images, 5)
@@ -517,7 +519,7 @@ def test_patience_ends() -> None:
 
 
 def test_a_selection_goes_on() -> None:
-    first, second = Selection("l1", False), Selection("l1", False)
+    first, second = BestCheckpoint("l1", False), BestCheckpoint("l1", False)
     first.update({"l1": 0.2, "ssim": 0.5}, 7, 5)
     first.update({"l1": 0.3, "ssim": 0.6}, 8, 5)
     second.load_state_dict(first.state_dict())
@@ -625,7 +627,7 @@ def test_a_share_is_held_out_and_not_trained_on(tmp_path: Path) -> None:
 
 def built(
     data: Data,
-    judges: JudgesConfig = PLAIN,
+    judges: MetricNetworksConfig = PLAIN,
     targets: tuple[str, ...] = ("b",),
     **options: Any,
 ) -> Validator | None:
@@ -643,7 +645,7 @@ def chosen(validator: Validator | None) -> tuple[tuple[str, ...], str | None]:
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_data_and_networks_decide_what_is_measured(tmp_path: Path, judges: JudgesConfig) -> None:
+def test_data_and_networks_decide_what_is_measured(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     pair, domain, labelled = (make(tmp_path / make.__name__) for make in (pairs, domains, classes))
     maps = label_maps(tmp_path / "maps")
     assert chosen(built(pair)) == (("l1", "psnr", "ssim"), "l1")
@@ -692,7 +694,7 @@ def test_metrics_that_the_data_cannot_give(tmp_path: Path, make: Any, metrics: t
         built(make(tmp_path), val_metrics=metrics)
 
 
-def test_a_set_takes_some_images(tmp_path: Path, judges: JudgesConfig) -> None:
+def test_a_set_takes_some_images(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     data = pairs(tmp_path, count=3)
     with pytest.raises(ValueError, match="--val_metrics precision: it takes 4 images at least, there are 3"):
         built(data, judges, val_metrics=("precision",))
@@ -712,7 +714,7 @@ def test_lpips_chooses_where_its_network_is_there() -> None:
     config = config_of(REAL / "facades", "aligned", load_size=(64,), crop_size=(64,))
     training, held_out = validation_data(ValidationConfig(), config)
     assert held_out is not None
-    judged = JudgesConfig(lpips_weights=str(weights))
+    judged = MetricNetworksConfig(lpips_weights=str(weights))
     validator = build_validator(ValidationConfig(val_size=4), judged, held_out, training)
     assert chosen(validator) == (("l1", "psnr", "ssim", "lpips"), "lpips")
     assert validator is not None

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from i2i.errors import UserError
 from i2i.metrics.lpips import LPIPS, load_lpips
-from i2i.metrics.ssim import ssim
+from i2i.metrics.similarity import ssim
 
 
 def ssim_distance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Compute 1 - SSIM, averaged over images; `i2i.metrics.ssim` has the definition and the source.
+    """Compute 1 - SSIM, averaged over images; `i2i.metrics.similarity.ssim` has the definition and the source.
 
     Raises UserError for images with a side under 11 pixels.
     """

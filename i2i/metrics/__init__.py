@@ -1,32 +1,147 @@
-"""How good images are: metrics from well-kept libraries, by name."""
+"""Metrics of generated images, by name.
+
+To add a metric, write a function and add one line to METRICS, here or from your own code:
+`METRICS["mae"] = Metric("paired", False, "MAE", "mean absolute error", mae)`.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from i2i.metrics.distribution import (
+    KID_SUBSET_SIZE,
+    KID_SUBSETS,
+    MAX_SPLITS,
+    NEIGHBOURS,
+    SPLIT,
+    frechet_distance,
+    frechet_distance_of_few,
+    inception_score,
+    kernel_distance,
+    kernel_distance_of_all,
+    on_features,
+    precision_recall,
+)
+from i2i.metrics.segmentation import class_accuracy, mean_iou, pixel_accuracy
+from i2i.metrics.similarity import MS_SSIM_SMALLEST, SSIM_WINDOW, l1, ms_ssim, psnr, ssim
 
 
 class Metric(NamedTuple):
-    """What a metric compares, which way is better, and what it says."""
+    """A metric and how it is computed.
 
-    kind: str  # "paired": image by image with its truth; "features": sets; "cycle": inputs and their way back; "labels"
+    The `kind` decides what `compute` takes and returns:
+
+    - "paired": predictions and targets (N, C, H, W) in [-1, 1]; returns (N,)
+    - "cycle": reconstructions and inputs (N, C, H, W) in [-1, 1]; returns (N,)
+    - "features": `Features` of the generated and of the real images; returns a float
+    - "labels": pixel counts (K, K + 1) by true and predicted class, see `label_confusion`; returns a float
+    """
+
+    kind: str
     higher_is_better: bool
     title: str
     about: str
+    compute: Callable[..., Any] | None = None  # None for lpips, which is a network with weights of its own
+    replicate: Callable[..., float] | None = None  # features: a faster `compute` for bootstrap replicates
+    bounds: tuple[float, float] = (-math.inf, math.inf)  # features: clip confidence intervals to these
+    min_images: int = 1  # features: number of images needed on each side
+    min_size: int = 1  # paired: shortest image side, in pixels
+    needs_classes: bool = False  # features: needs class probabilities
+    uses_rgb: bool = False  # paired: validation compares rendered 8-bit RGB images instead of raw output channels
+    settings: str = ""  # recorded in the protocol of a metrics card
 
+
+SHARE = (0.0, 1.0)
+NEAR = f"within the distance to neighbour {NEIGHBOURS}"
+KID_SETTINGS = (
+    f"cubic kernel, the mean over {KID_SUBSETS} subsets of {KID_SUBSET_SIZE:,} images, or as many as there are"
+)
+IS_SETTINGS = f"the mean over parts of {SPLIT:,} images or more, {MAX_SPLITS} at most"
+SSIM_SETTINGS = "Gaussian window of 11x11, sigma 1.5, at all pixels, the border continued by reflection"
 
 METRICS: dict[str, Metric] = {
-    "l1": Metric("paired", False, "L1", "mean absolute difference to the truth, of values in [-1, 1]"),
-    "psnr": Metric("paired", True, "PSNR", "peak signal-to-noise ratio in dB, of values in [0, 1]"),
-    "ssim": Metric("paired", True, "SSIM", "structural similarity, 1 for equal images"),
-    "ms_ssim": Metric("paired", True, "MS-SSIM", "structural similarity at several scales"),
-    "lpips": Metric("paired", False, "LPIPS", "perceptual distance in a network's features"),
-    "fid": Metric("features", False, "FID", "Fréchet distance between the Gaussians of two sets' features"),
-    "kid": Metric("features", False, "KID", "kernel distance between two sets' features, without bias by their size"),
-    "precision": Metric("features", True, "precision", "share of generated images near real ones"),
-    "recall": Metric("features", True, "recall", "share of real images near generated ones"),
-    "inception_score": Metric("features", True, "Inception Score", "how sure and varied a classifier's answers are"),
-    "cycle": Metric("cycle", False, "cycle", "L1 between an input and its way there and back, of values in [-1, 1]"),
-    "pixel_accuracy": Metric("labels", True, "pixel accuracy", "share of pixels whose class a network reads off"),
-    "class_accuracy": Metric("labels", True, "class accuracy", "share of a class that a network reads off, as a mean"),
-    "miou": Metric("labels", True, "mIoU", "intersection over union of a class's pixels, as a mean over classes"),
+    "l1": Metric("paired", False, "L1", "mean absolute difference from the target, for values in [-1, 1]", l1),
+    "psnr": Metric(
+        "paired",
+        True,
+        "PSNR",
+        "peak signal-to-noise ratio in dB, for values in [0, 1]",
+        psnr,
+        settings="the mean of the images' own",
+    ),
+    "ssim": Metric(
+        "paired",
+        True,
+        "SSIM",
+        "structural similarity, 1 for equal images",
+        ssim,
+        min_size=SSIM_WINDOW,
+        settings=SSIM_SETTINGS,
+    ),
+    "ms_ssim": Metric(
+        "paired",
+        True,
+        "MS-SSIM",
+        "structural similarity at five scales",
+        ms_ssim,
+        min_size=MS_SSIM_SMALLEST,
+        settings="as published: five scales, Gaussian windows of 11x11, sigma 1.5",
+    ),
+    "lpips": Metric("paired", False, "LPIPS", "perceptual distance in the features of a network", uses_rgb=True),
+    "fid": Metric(
+        "features",
+        False,
+        "FID",
+        "Fréchet distance between Gaussians fitted to the features of both sets",
+        on_features(frechet_distance),
+        on_features(frechet_distance_of_few),
+        bounds=(0.0, math.inf),
+        min_images=2,
+    ),
+    "kid": Metric(
+        "features",
+        False,
+        "KID",
+        "kernel distance between the features of both sets, unbiased for any number of images",
+        on_features(kernel_distance),
+        on_features(kernel_distance_of_all),
+        min_images=2,
+        settings=KID_SETTINGS,
+    ),
+    "precision": Metric(
+        "features",
+        True,
+        "precision",
+        "share of generated images that are close to real ones",
+        on_features(lambda generated, real: precision_recall(generated, real)[0]),
+        bounds=SHARE,
+        min_images=NEIGHBOURS + 1,
+        settings=NEAR,
+    ),
+    "recall": Metric(
+        "features",
+        True,
+        "recall",
+        "share of real images that are close to generated ones",
+        on_features(lambda generated, real: precision_recall(generated, real)[1]),
+        bounds=SHARE,
+        min_images=NEIGHBOURS + 1,
+        settings=NEAR,
+    ),
+    "inception_score": Metric(
+        "features",
+        True,
+        "Inception Score",
+        "confidence and diversity of the predictions of a classifier",
+        lambda generated, real: inception_score(generated.probabilities),
+        bounds=(1.0, math.inf),
+        needs_classes=True,
+        settings=IS_SETTINGS,
+    ),
+    "cycle": Metric("cycle", False, "cycle", "L1 between an input and its reconstruction, for values in [-1, 1]", l1),
+    "pixel_accuracy": Metric("labels", True, "pixel accuracy", "share of correctly classified pixels", pixel_accuracy),
+    "class_accuracy": Metric("labels", True, "class accuracy", "pixel accuracy, averaged over classes", class_accuracy),
+    "miou": Metric("labels", True, "mIoU", "intersection over union, averaged over classes", mean_iou),
 }

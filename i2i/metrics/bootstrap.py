@@ -1,4 +1,4 @@
-"""How far metrics would move with other images of the same kind: 95 % intervals by resampling the images at hand."""
+"""95 % confidence intervals of metrics, by resampling the images."""
 
 from __future__ import annotations
 
@@ -9,35 +9,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from i2i.metrics.distribution import (
-    LEAST,
-    check_features,
-    feature_values,
-    frechet_distance_of_few,
-    kernel_distance_of_all,
-)
-from i2i.metrics.extractor import Features
+from i2i.metrics import METRICS
+from i2i.metrics.compute import check_features, feature_values
+from i2i.metrics.distribution import Features
 
 LOW, HIGH = 0.025, 0.975
-ROWS = 250  # of a side in a replicate, whose time grows with the cube of it
-BOUNDS = {
-    "fid": (0.0, math.inf),
-    "kid": (-math.inf, math.inf),
-    "precision": (0.0, 1.0),
-    "recall": (0.0, 1.0),
-    "inception_score": (1.0, math.inf),
-}
+ROWS = 250  # images of each side in a replicate; the time of a replicate grows with the cube of it
 
 
 class Interval(NamedTuple):
-    """The ends of a 95 % interval."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float
 
 
 def mean_interval(values: Tensor, replicates: int = 1000, seed: int = 0) -> Interval:
-    """The percentile interval of the bootstrap for the mean of values (N,) (Efron 1979)."""
+    """Return the percentile bootstrap interval of the mean of values (N,) (Efron 1979)."""
     generator, number = torch.Generator().manual_seed(seed), len(values)
     draws = (torch.randint(number, (number,), generator=generator) for _ in range(replicates))
     return _percentiles(torch.stack([values[rows].double().mean() for rows in draws]))
@@ -51,27 +39,27 @@ def feature_intervals(
     seed: int = 0,
     values: dict[str, float] | None = None,
 ) -> dict[str, Interval]:
-    """Intervals about the `feature_values`, which are computed if they are not given, by resampling both sides.
+    """Return intervals around the `feature_values`, which are computed unless given, by subsampling both sides.
 
-    A replicate has half of the rows of each side, none twice, and at most 250 (Politis and Romano 1994): rows drawn
-    twice, as by the plain bootstrap, would look like images that lie very close. Only the spread of the replicates
-    about their mean is used, scaled to the numbers of images: what a small number adds to FID is not in its interval.
-    FID's is wider than its true spread, by a half or so. Metrics of which there are too few images are left out, and
-    those that are the same in every replicate, such as a precision of 0, of whose spread nothing is known.
+    Each replicate draws half of the rows of each side, at most 250, without replacement (Politis and Romano 1994): rows
+    drawn twice, as in the ordinary bootstrap, would look like very similar images. Only the deviations of the
+    replicates from their mean are used, scaled to the full number of images; the bias of FID for few images is not
+    included. The interval of FID is about 1.5 times too wide. Metrics are left out if a replicate has too few images
+    for them, or if all replicates are equal, such as a precision of 0.
 
     Raises:
-        ValueError: as `feature_values` does.
+        UserError: as `feature_values` does.
     """
     names = tuple(names)
     check_features(names, fake, real)
     centres = feature_values(names, fake, real) if values is None else values
     generator = torch.Generator().manual_seed(seed)
-    names = tuple(name for name in names if min(_rows(len(side.features)) for side in (fake, real)) >= LEAST[name])
+    fewest = min(_rows(len(side.features)) for side in (fake, real))
+    names = tuple(name for name in names if fewest >= METRICS[name].min_images)
     found = [_replicate(names, _half(fake, generator), _half(real, generator)) for _ in range(replicates)]
     scale = max(_scale(len(side.features)) for side in (fake, real))
     spreads = {name: [each[name] for each in found] for name in names}
-    varied = {name: replicates for name, replicates in spreads.items() if len(set(replicates)) > 1}
-    return {name: _about(centres[name], replicates, scale, name) for name, replicates in varied.items()}
+    return {name: _around(centres[name], drawn, scale, name) for name, drawn in spreads.items() if len(set(drawn)) > 1}
 
 
 def _half(side: Features, generator: torch.Generator) -> Features:
@@ -84,24 +72,22 @@ def _rows(number: int) -> int:
 
 
 def _scale(number: int) -> float:
-    """Of the deviations of a mean over some of `number` rows from that over all of them to those from the true mean."""
+    # A mean of some rows deviates from that of all rows; this scales it to the deviation of the latter from the truth.
     return math.sqrt(_rows(number) / (number - _rows(number)))
 
 
 def _replicate(names: tuple[str, ...], fake: Features, real: Features) -> dict[str, float]:
-    # The library's FID takes seconds, its KID wants as many of both sides.
-    quick = {"fid": frechet_distance_of_few, "kid": kernel_distance_of_all}
-    found = {name: measure(fake.features, real.features) for name, measure in quick.items() if name in names}
-    return found | feature_values([name for name in names if name not in quick], fake, real)
+    # The library's FID takes seconds, and its KID needs equal numbers of images.
+    return {name: (METRICS[name].replicate or METRICS[name].compute)(fake, real) for name in names}  # type: ignore[misc]
 
 
-def _about(centre: float, replicates: list[float], scale: float, name: str) -> Interval:
+def _around(centre: float, replicates: list[float], scale: float, name: str) -> Interval:
     found = torch.tensor(replicates, dtype=torch.float64)
     deviations = torch.tensor(_percentiles(found - found.mean()), dtype=torch.float64)
-    return Interval(*(centre + scale * deviations).clamp(*BOUNDS[name]).tolist())
+    return Interval(*(centre + scale * deviations).clamp(*METRICS[name].bounds).tolist())
 
 
 def _percentiles(replicates: Tensor) -> Interval:
-    # The next replicate outwards: between an infinite PSNR and others there is no number.
+    # Take the next replicate outwards: one cannot interpolate between an infinite PSNR and a finite one.
     low = replicates.quantile(LOW, interpolation="lower")
     return Interval(low.item(), replicates.quantile(HIGH, interpolation="higher").item())

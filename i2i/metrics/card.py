@@ -1,27 +1,26 @@
-"""A metrics card: figures with all that is needed to read and to repeat them, as JSON, text and a page."""
+"""A metrics card: scores together with everything needed to interpret and reproduce them, saved as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from i2i.atomic import temporary_beside
+from i2i.atomic import replace_text
 from i2i.errors import UserError
 from i2i.metrics import METRICS, Metric
-from i2i.metrics.judging import Score
+from i2i.metrics.suite import Score
 
 SCHEMA = 2
 SSIM_OF_SCHEMA_1 = "these SSIM values include windows that cross the border; this version of i2i leaves those out"
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
-    """A metric's score, those of the baselines by name, and why others of them are left out."""
+class MetricResult:
+    """The score of a metric, those of the baselines by name, and why other baselines are missing."""
 
     name: str
     score: Score
@@ -30,20 +29,21 @@ class Figure:
 
     @property
     def metric(self) -> Metric:
-        """What it measures."""
+        """The entry of METRICS."""
         return METRICS[self.name]
 
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """Figures of one set of images; all but these are words by name, and the options values by program and name.
+    """The results (`figures`) for one set of images.
 
-    `subject` says what was judged, `protocol` how: cards may be compared where that is the same.
+    `subject` says what was evaluated and `protocol` how; cards with the same protocol are comparable. `baselines`
+    describes each baseline, `options` holds option values by program.
     """
 
     title: str
     subject: dict[str, str]
-    figures: list[Figure]
+    figures: list[MetricResult]
     baselines: dict[str, str]
     protocol: dict[str, str]
     warnings: list[str]
@@ -53,7 +53,7 @@ class Card:
     created: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values for JSON, which has no infinite numbers: None, with a note beside it."""
+        """Return plain values for strict JSON: a number that is not finite becomes None, with a note beside it."""
         figures = [
             {
                 "name": figure.name,
@@ -70,9 +70,9 @@ class Card:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Card:
-        """From what `as_dict` gave."""
+        """Build a card from the result of `as_dict`."""
         figures = [
-            Figure(
+            MetricResult(
                 found["name"],
                 _score(found),
                 {name: _score(score) for name, score in found["baselines"].items()},
@@ -85,30 +85,34 @@ class Card:
 
     @classmethod
     def load(cls, path: str | Path) -> Card:
-        """Read a card's JSON file.
+        """Load a card from its JSON file.
 
         Raises:
-            ValueError: if there is none, or it is no card that this version reads.
+            UserError: if the file does not exist, or is not a card that this version can read.
         """
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
             values = _from_schema_1(values) if values["schema"] == 1 else values
             if values["schema"] != SCHEMA:
-                raise UserError(f"{path} is a card of schema {values['schema']}, this version of i2i reads {SCHEMA}")
+                raise UserError(
+                    f"{path} is a card of schema {values['schema']}; this version of i2i reads schema {SCHEMA}"
+                )
             card = cls.from_dict(values)
             if unknown := [figure.name for figure in card.figures if figure.name not in METRICS]:
-                raise UserError(f"{path} has {', '.join(unknown)}, which this version of i2i does not know")
+                raise UserError(f"{path} has {', '.join(unknown)}, unknown to this version of i2i")
             return card
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path} is no metrics card, as test.py --metrics or i2i.evaluate --json write") from None
+            raise UserError(
+                f"{path} is not a metrics card, as test.py --metrics or i2i.evaluate --json write"
+            ) from None
 
     def save(self, path: str | Path) -> None:
-        """Write the JSON file, never seen half written."""
-        write_whole(Path(path), json.dumps(self.as_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+        """Write the JSON file atomically."""
+        replace_text(Path(path), json.dumps(self.as_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def _from_schema_1(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a card whose l1 and cycle are of images in [0, 1], as of images in [-1, 1]."""
+    """Convert l1 and cycle of a card of schema 1, which are for images in [0, 1], to images in [-1, 1]."""
     figures = [_doubled(figure) if figure["name"] in ("l1", "cycle") else figure for figure in values["figures"]]
     has_ssim = any(figure["name"] == "ssim" for figure in figures)
     return values | {
@@ -122,19 +126,6 @@ def _doubled(score: dict[str, Any]) -> dict[str, Any]:
     numbers = {name: 2 * score[name] for name in ("value", "low", "high") if score.get(name) is not None}
     baselines = {name: _doubled(baseline) for name, baseline in score.get("baselines", {}).items()}
     return score | numbers | ({"baselines": baselines} if baselines else {})
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is there whole or not at all; a pipe or a device is written to, and not replaced."""
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8", errors="replace")
-        return
-    temporary = temporary_beside(path)
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(score: Score) -> dict[str, Any]:

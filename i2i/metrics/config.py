@@ -1,31 +1,37 @@
-"""Where the networks that judge images come from."""
+"""Options of metrics: the files of their networks, and the content of a metrics card."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import ChainMap
+from collections.abc import Sequence
+from typing import cast
 
 from i2i.config import check_choice, check_range, option
 from i2i.errors import UserError
 from i2i.metrics import METRICS
+from i2i.metrics.lpips import LPIPS_NETS
 
 RESIZES = ("clean", "tf1")
-LPIPS_NETS = ("alex", "vgg")
+# Both see metrics that are added to METRICS later; argparse only iterates and asks `in`.
+METRIC_NAMES = cast(Sequence[str], METRICS)
+CARD_METRICS = cast(Sequence[str], ChainMap(METRICS, {"auto": None}))
 
 
 @dataclasses.dataclass(frozen=True)
-class JudgesConfig:
-    """The files of the networks whose features metrics compare; without a file the library's cache is looked into."""
+class MetricNetworksConfig:
+    """Files of the networks that metrics use; without a file, the library's cache is searched."""
 
     inception: str | None = option(None, "file of the Inception network for fid, kid, precision, recall", path=True)
     inception_resize: str = option(
         "clean",
-        "how images come to its size: clean, as by Pillow's bicubic; tf1, as FID was first published",
+        "how to resize images to 299x299: clean, Pillow's antialiased bicubic; tf1, as FID was first published",
         choices=RESIZES,
     )
-    lpips_net: str = option("alex", "network of lpips", choices=LPIPS_NETS)
-    lpips_weights: str | None = option(None, "file of that network's features, in torchvision's names", path=True)
+    lpips_net: str = option("alex", "backbone of lpips", choices=LPIPS_NETS)
+    lpips_weights: str | None = option(None, "file of the backbone's weights, with torchvision's names", path=True)
     segmentation: str | None = option(
-        None, "TorchScript file of a network from photos to class logits, for miou", path=True
+        None, "TorchScript file of a segmentation network from photos to class logits, for miou", path=True
     )
 
     def __post_init__(self) -> None:
@@ -33,16 +39,21 @@ class JudgesConfig:
         check_choice("lpips_net", self.lpips_net, LPIPS_NETS)
 
 
+JudgesConfig = MetricNetworksConfig  # its former name
+
+
 @dataclasses.dataclass(frozen=True)
 class CardConfig:
-    """What a metrics card shows."""
+    """Options of a metrics card."""
 
-    metrics: tuple[str, ...] | None = option(None, f"auto, for what the data allows, or: {', '.join(METRICS)}")
-    bootstrap: int = option(200, "resamples for the 95 % intervals; 0: none")
+    metrics: tuple[str, ...] | None = option(
+        None, "metrics of the card; auto: all that the data allow", choices=CARD_METRICS
+    )
+    bootstrap: int = option(200, "bootstrap resamples for the 95 % intervals; 0: none")
 
     def __post_init__(self) -> None:
         check_range("bootstrap", self.bootstrap, 0)
         for name in self.metrics or ():
-            check_choice("metrics", name, ("auto", *METRICS))
+            check_choice("metrics", name, CARD_METRICS)
         if "auto" in (self.metrics or ()) and self.metrics != ("auto",):
-            raise UserError(f"--metrics {' '.join(self.metrics or ())}: auto stands by itself")
+            raise UserError(f"--metrics {' '.join(self.metrics or ())}: give either auto or names of metrics")

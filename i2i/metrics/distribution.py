@@ -1,58 +1,47 @@
-"""How far two sets of images lie apart, by their features."""
+"""Distances between two sets of images, computed from the features of a network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from i2i.errors import UserError
-from i2i.metrics.extractor import Features
-
 NEIGHBOURS = 3
-PRECISION_BATCH = 2000  # rows of a table of distances that are in memory at a time
+PRECISION_BATCH = 2000  # rows of the distance matrix that are in memory at a time
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000  # Bińkowski et al. 2018
-SPLIT, MAX_SPLITS = 5000, 10  # the Inception Score was published on ten parts of 50,000 images
-LEAST = {"fid": 2, "kid": 2, "precision": NEIGHBOURS + 1, "recall": NEIGHBOURS + 1, "inception_score": 1}
+SPLIT, MAX_SPLITS = 5000, 10  # the Inception Score was published with ten splits of 5,000 images
 
 
-def feature_values(names: Iterable[str], fake: Features, real: Features) -> dict[str, float]:
-    """The metrics of `names` between generated and real images; inception_score looks at the generated ones alone.
+class Features(NamedTuple):
+    """Features (N, D) of images and, if the network is a classifier, class probabilities (N, K); float32 on the CPU."""
 
-    Raises:
-        ValueError: if there are too few images for one of them, or no class probabilities for inception_score.
-    """
-    names = tuple(names)
-    check_features(names, fake, real)
-    values: dict[str, float] = {}
-    if "fid" in names:
-        values["fid"] = frechet_distance(fake.features, real.features)
-    if "kid" in names:
-        values["kid"] = kernel_distance(fake.features, real.features)
-    if "precision" in names or "recall" in names:
-        values["precision"], values["recall"] = precision_recall(fake.features, real.features)
-    if "inception_score" in names and fake.probabilities is not None:
-        values["inception_score"] = inception_score(fake.probabilities)
-    return {name: values[name] for name in names}
+    features: Tensor
+    probabilities: Tensor | None
+
+    def take(self, rows: Tensor) -> Features:
+        """Return the features of some rows."""
+        return Features(self.features[rows], None if self.probabilities is None else self.probabilities[rows])
+
+    @classmethod
+    def join(cls, parts: list[Features]) -> Features:
+        """Concatenate the features of several batches."""
+        probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+        return cls(torch.cat([part.features for part in parts]), torch.cat(probabilities) if probabilities else None)
 
 
-def check_features(names: Iterable[str], fake: Features, real: Features) -> None:
-    """Raise ValueError for fewer images than a metric can be computed of, or without the probabilities it needs."""
-    for name in names:
-        for which, found in (("generated", len(fake.features)), ("real", len(real.features))):
-            if found < LEAST[name]:
-                raise UserError(f"{name} needs {LEAST[name]} images on each side at least, there are {found} {which}")
-        if name == "inception_score" and fake.probabilities is None:
-            raise UserError("inception_score needs a network that names classes, this --inception has features only")
+def on_features(distance: Callable[[Tensor, Tensor], float]) -> Callable[[Features, Features], float]:
+    """Turn a function of feature tensors (N, D) and (M, D) into one of two `Features`."""
+    return lambda generated, real: distance(generated.features, real.features)
 
 
 def frechet_distance(features: Tensor, others: Tensor) -> float:
-    """The Fréchet distance between the Gaussians of (N, D) and (M, D) features (Heusel et al. 2017, arXiv 1706.08500).
+    """Return the Fréchet distance between Gaussians fitted to (N, D) and (M, D) features, by torch-fidelity.
 
-    It falls with N and M, which have to be named beside it; both are 2 at least. By torch-fidelity; what its rounding
-    brings below 0 is 0.
+    N and M are at least 2. The expected distance decreases with N and M, so always report them with it. Negative values
+    from rounding become 0 (Heusel et al. 2017, arXiv 1706.08500).
     """
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
@@ -61,10 +50,10 @@ def frechet_distance(features: Tensor, others: Tensor) -> float:
 
 
 def frechet_distance_of_few(features: Tensor, others: Tensor) -> float:
-    """The same by a table (N, M) instead of (D, D), in a fraction of the time if N and M are small.
+    """Return the Fréchet distance from a matrix (N, M) instead of (D, D), which is much faster for small N and M.
 
-    The trace of the root of the product of two covariances is the sum of the singular values of X Y^T / sqrt((N - 1)
-    (M - 1)), of centred rows X and Y.
+    The trace of the square root of the product of two covariances equals the sum of the singular values of
+    X Y^T / sqrt((N - 1) (M - 1)) for centred rows X and Y.
     """
     mean, other = features.mean(dim=0), others.mean(dim=0)
     first, second = (features - mean) / math.sqrt(len(features) - 1), (others - other) / math.sqrt(len(others) - 1)
@@ -73,21 +62,21 @@ def frechet_distance_of_few(features: Tensor, others: Tensor) -> float:
 
 
 def kernel_distance(features: Tensor, others: Tensor, seed: int = 0) -> float:
-    """The squared MMD of (N, D) and (M, D) features under the cubic kernel (Bińkowski et al. 2018, arXiv 1801.01401).
+    """Return the squared MMD of (N, D) and (M, D) features under the cubic kernel, by torch-fidelity.
 
-    Without bias at any N and M, so that it may be negative. The mean over 100 subsets of min(1000, N, M) rows that
-    `seed` chooses. By torch-fidelity.
+    It is the mean over 100 subsets of min(1000, N, M) rows, which `seed` chooses. The estimate is unbiased for any N
+    and M, so it may be negative (Bińkowski et al. 2018, arXiv 1801.01401).
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
     size = min(KID_SUBSET_SIZE, len(features), len(others))
-    subsets = 1 if size == len(features) == len(others) else KID_SUBSETS  # all subsets are the same
+    subsets = 1 if size == len(features) == len(others) else KID_SUBSETS  # all subsets would be the same
     settings = {"kid_subsets": subsets, "kid_subset_size": size, "rng_seed": seed}
     return kid_features_to_metric(features.double(), others.double(), verbose=False, **settings)[KEY_METRIC_KID_MEAN]
 
 
 def kernel_distance_of_all(features: Tensor, others: Tensor) -> float:
-    """The same, of all rows at once, for any N and M of 2 at least (Gretton et al. 2012, JMLR 13, lemma 6)."""
+    """Return the squared MMD from all rows at once, for N, M >= 2 (Gretton et al. 2012, JMLR 13, lemma 6)."""
 
     def kernel(rows: Tensor, columns: Tensor) -> Tensor:
         return (rows @ columns.T / rows.shape[1] + 1) ** 3
@@ -99,10 +88,10 @@ def kernel_distance_of_all(features: Tensor, others: Tensor) -> float:
 
 
 def precision_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
-    """The shares of generated features (N, D) near real ones (M, D), and of real ones near generated ones.
+    """Return the share of generated features (N, D) close to real ones (M, D), and vice versa, by torch-fidelity.
 
-    Near is within the distance to the third neighbour among its own kind (Kynkäänniemi et al. 2019, arXiv 1904.06991).
-    By torch-fidelity.
+    A feature is close if it lies within the distance of any feature of the other set to that one's third nearest
+    neighbour in its own set (Kynkäänniemi et al. 2019, arXiv 1904.06991).
     """
     from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
@@ -112,9 +101,10 @@ def precision_recall(generated: Tensor, real: Tensor) -> tuple[float, float]:
 
 
 def inception_score(probabilities: Tensor) -> float:
-    """How sure and how varied class probabilities (N, K) are, from 1 to K (Salimans et al. 2016, arXiv 1606.03498).
+    """Return the Inception Score of class probabilities (N, K), between 1 and K, by torch-fidelity.
 
-    A mean over parts of 5,000 images or more, at most ten as published, chosen by a fixed seed. By torch-fidelity.
+    It is the mean over at most ten splits of 5,000 images or more, which a fixed seed chooses (Salimans et al. 2016,
+    arXiv 1606.03498).
     """
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 

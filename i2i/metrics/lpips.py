@@ -1,8 +1,7 @@
-"""LPIPS: the distance of two images in a network's features, weighed as people see it.
+"""LPIPS, a perceptual distance of two images in the features of a network.
 
-The network is torchmetrics', copied there from the authors' package, which is no longer kept up. It carries the learned
-weights of the features (version 0.1); those of the network that makes the features are torchvision's, from a file or
-from torch's cache.
+The network is that of torchmetrics, which copied it from the authors' package, no longer maintained. It contains the
+learned linear weights (version 0.1); the weights of the backbone are torchvision's, from a file or from torch's cache.
 """
 
 from __future__ import annotations
@@ -16,12 +15,11 @@ from torch import Tensor, nn
 
 from i2i.config import check_choice
 from i2i.errors import UserError, file_errors
-from i2i.metrics.config import LPIPS_NETS
 from i2i.random_state import Undrawn
 
 
 class Backbone(NamedTuple):
-    """A network that lends its features: torchvision's name, the smallest side of images, the file of its weights."""
+    """A feature network: its name in torchvision, the shortest side of images that it takes, its file of weights."""
 
     model: str
     smallest: int
@@ -33,17 +31,18 @@ BACKBONES = {
     "alex": Backbone("alexnet", 31, "alexnet-owt-7be5be79.pth"),
     "vgg": Backbone("vgg16", 16, "vgg16-397923af.pth"),
 }
+LPIPS_NETS = tuple(BACKBONES)
 SITE = "https://download.pytorch.org/models"
 
 
 class LPIPS(nn.Module):
-    """Learned perceptual image patch similarity (Zhang et al. 2018, arXiv 1801.03924, eq. 1), lower is nearer.
+    """Learned perceptual image patch similarity (Zhang et al. 2018, arXiv 1801.03924, eq. 1); lower is more similar.
 
-    `(fake, real)`, both (N, C, H, W) in [-1, 1], grey or RGB, give distances (N,), in full precision under autocast
-    too. Gradients reach the images, never the weights. `name` and `digest` say which weights these are.
+    `(fake, real)`, both (N, C, H, W) in [-1, 1], grey or RGB, give distances (N,), in full precision even under
+    autocast. Gradients flow to the images, never to the weights.
 
     Raises:
-        ValueError: for images of other channels, or that are too small for the network.
+        UserError: for another number of channels, or images that are too small for the network.
     """
 
     def __init__(self, net: str, file: Path) -> None:
@@ -52,27 +51,32 @@ class LPIPS(nn.Module):
         self.network = _load_network(net, file)
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
-        check_lpips_size(self.net, fake.shape[-1], fake.shape[-2])
+        (height, width), smallest = fake.shape[-2:], BACKBONES[self.net].smallest
+        if min(width, height) < smallest:
+            raise UserError(
+                f"lpips with --lpips_net {self.net} needs images of at least {smallest}x{smallest}, got "
+                f"{width}x{height}: leave it out, or use larger images"
+            )
         with torch.autocast(fake.device.type, enabled=False):
             return self.network(_rgb(fake), _rgb(real)).flatten()
 
 
 def load_lpips(net: str = "alex", weights: str | Path | None = None, device: str | torch.device = "cpu") -> LPIPS:
-    """Load LPIPS with the features of `weights`, a state dict in torchvision's names, or of torch's cache.
+    """Load LPIPS with the backbone in `weights`, a state dict with torchvision's names, or that in torch's cache.
 
-    Where neither has them torchvision is asked, once, to fetch them into the cache.
+    Without either, torchvision's weights are downloaded into the cache.
 
     Raises:
-        ValueError: if there is no file, or it does not hold the network.
+        UserError: if there is no file and no download, or the file does not hold the network.
     """
-    return LPIPS(net, find_lpips(net, weights) or _fetch(net)).to(device)
+    return LPIPS(net, find_lpips(net, weights) or _download(net)).to(device)
 
 
 def find_lpips(net: str = "alex", weights: str | Path | None = None) -> Path | None:
-    """The file with the features of `net`: `weights`, else that in torch's cache if it is there; without network.
+    """Return `weights`, or else the file of the backbone `net` in torch's cache, or None; downloads nothing.
 
     Raises:
-        ValueError: if `weights` is no file.
+        UserError: if `weights` is given and not a file, or `net` is unknown.
     """
     check_choice("lpips_net", net, LPIPS_NETS)
     if weights is not None and not Path(weights).is_file():
@@ -81,18 +85,8 @@ def find_lpips(net: str = "alex", weights: str | Path | None = None) -> Path | N
     return file if file.is_file() else None
 
 
-def check_lpips_size(net: str, width: int, height: int) -> None:
-    """Raise ValueError for images that are too small for `net`."""
-    smallest = BACKBONES[net].smallest
-    if min(width, height) < smallest:
-        raise UserError(
-            f"lpips by {net} needs images of at least {smallest}x{smallest}, got {width}x{height}: leave it out for "
-            "these, or use larger ones"
-        )
-
-
 def file_digest(file: Path) -> str:
-    """The first 16 hexadecimal digits of a file's SHA-256."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a file."""
     with file_errors("a network's weights", file), file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
@@ -101,13 +95,13 @@ def _cached(net: str) -> Path:
     return Path(torch.hub.get_dir(), "checkpoints", BACKBONES[net].file)
 
 
-def _fetch(net: str) -> Path:
+def _download(net: str) -> Path:
     file, url = _cached(net), f"{SITE}/{BACKBONES[net].file}"
     try:
         torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network, and a file with another hash
+    except (OSError, RuntimeError) as error:  # no network, or a file with another hash
         raise UserError(
-            f"lpips needs the weights of {BACKBONES[net].model}, which could not be fetched ({error}): put {url} into "
+            f"lpips needs the weights of {BACKBONES[net].model}, and downloading them failed ({error}): put {url} into "
             f"{file.parent}, or name a file by --lpips_weights"
         ) from error
     return file
@@ -116,14 +110,14 @@ def _fetch(net: str) -> Path:
 def _load_network(net: str, file: Path) -> nn.Module:
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
-    with Undrawn():  # it would begin with random weights
+    with Undrawn():  # do not draw random initial weights
         network = _NoTrainLpips(net=net, pnet_rand=True)  # type: ignore[arg-type]
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)
-        # slice2.3.weight there is features.3.weight in torchvision's network
+        # slice2.3.weight here is features.3.weight in torchvision's network
         own = {name: weights[f"features.{name.partition('.')[2]}"] for name in network.net.state_dict()}
         network.net.load_state_dict(own)
-    except Exception as error:  # there is hardly a type that a damaged file does not raise
+    except Exception as error:  # a damaged file may raise nearly anything
         raise UserError(
             f"{file} does not hold the features of torchvision's {BACKBONES[net].model} ({type(error).__name__}): name "
             "another file by --lpips_weights, or another network by --lpips_net"

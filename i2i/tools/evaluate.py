@@ -12,15 +12,14 @@ from i2i.config import OptionParser, as_dict, check_choice, check_range, expande
 from i2i.environment import environment
 from i2i.errors import UserError, file_errors
 from i2i.metrics import METRICS
-from i2i.metrics.baselines import Sets, Training
+from i2i.metrics.baselines import EvaluationData, TrainingImages
 from i2i.metrics.card import Card
-from i2i.metrics.choice import chosen_metrics
-from i2i.metrics.comparison import card_text, comparison_text
-from i2i.metrics.config import CardConfig, JudgesConfig
-from i2i.metrics.figures import make_card
-from i2i.metrics.image_sets import Files, find_images, holds, partners
-from i2i.metrics.judging import Judge, Maps
-from i2i.metrics.page import save_page
+from i2i.metrics.config import CardConfig, MetricNetworksConfig
+from i2i.metrics.evaluation import make_card
+from i2i.metrics.image_sets import ImageFiles, LabelMapFiles, common_names, find_images, has_role
+from i2i.metrics.metric_choice import choose_metrics
+from i2i.metrics.rendering import card_text, comparison_text, save_page
+from i2i.metrics.suite import MetricSuite
 from i2i.process import disable_tf32, silence_libraries
 from i2i.results import listed_pictures
 from i2i.run import resolve_device
@@ -82,7 +81,9 @@ def main() -> int:
                     save_page(cards, Path(config.html))
         else:
             real, fake = _folders(given.get("folders", []))
-            card = evaluate(real, fake, config, from_values(CardConfig, values), from_values(JudgesConfig, values))
+            card = evaluate(
+                real, fake, config, from_values(CardConfig, values), from_values(MetricNetworksConfig, values)
+            )
             print(card_text(card))
             if config.json:
                 with file_errors("--json", config.json):
@@ -95,17 +96,17 @@ def main() -> int:
     return 0
 
 
-def evaluate(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, judges: JudgesConfig) -> Card:
+def evaluate(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, judges: MetricNetworksConfig) -> Card:
     """Judge the images below `fake` by those below `real`, which may be one folder of pictures of test.py.
 
     Raises:
         ValueError: if there is anything amiss with the folders, the metrics or the networks.
     """
     sets = read_sets(real, fake, config, wanted, judges)
-    assert isinstance(sets.generated, Files)
-    metrics = chosen_metrics(wanted.metrics, sets.kinds, judges, sets.generated.smallest)
+    assert isinstance(sets.generated, ImageFiles)
+    metrics = choose_metrics(wanted.metrics, sets.kinds, judges, sets.generated.smallest)
     device = resolve_device(config.device)
-    judge = Judge(metrics, judges, device, wanted.bootstrap, config.seed)
+    judge = MetricSuite(metrics, judges, device, wanted.bootstrap, config.seed)
     judge.check_counts(len(sets.generated), len(sets.real or ()))
     return make_card(
         sets,
@@ -118,22 +119,24 @@ def evaluate(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, j
     )
 
 
-def read_sets(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, judges: JudgesConfig) -> Sets:
+def read_sets(
+    real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, judges: MetricNetworksConfig
+) -> EvaluationData:
     """The images of two folders, and of those that `config` names beside them."""
     generated, reals = find_images(fake, "generated"), find_images(real, "real")
     warnings = list(dict.fromkeys([*record_warnings(fake), *record_warnings(real)]))
     for warning in warnings:
         log.warning(warning)
     names, paired = list(generated), _are_paired(generated, reals, config.paired, wanted)
-    files = Files(list(generated.values()))
+    files = ImageFiles(list(generated.values()))
     truth = maps = None
     if config.label_maps:
         found = find_images(config.label_maps, "input" if judges.segmentation else "real")
-        truth = Maps([found[name] for name in partners(generated, found)], config.classes)
-        maps = None if judges.segmentation else Maps(files.paths, config.classes)
-    return Sets(
+        truth = LabelMapFiles([found[name] for name in common_names(generated, found)], config.classes)
+        maps = None if judges.segmentation else LabelMapFiles(files.paths, config.classes)
+    return EvaluationData(
         generated=files,
-        real=Files([reals[name] for name in names] if paired else list(reals.values())),
+        real=ImageFiles([reals[name] for name in names] if paired else list(reals.values())),
         paired=paired,
         names=names,
         formats=files.formats,
@@ -156,7 +159,7 @@ def record_warnings(folder: str) -> list[str]:
 def _are_paired(generated: dict[str, str], reals: dict[str, str], option: str, wanted: CardConfig) -> bool:
     needed = any(METRICS[name].kind == "paired" for name in wanted.metrics or () if name in METRICS)
     if option == "yes" or (needed and option == "auto"):
-        return bool(partners(generated, reals))
+        return bool(common_names(generated, reals))
     return option == "auto" and generated.keys() == reals.keys()
 
 
@@ -171,23 +174,23 @@ def _few_partners(generated: dict[str, str], reals: dict[str, str], wanted: Card
     return [warning]
 
 
-def _beside(generated: dict[str, str], fake: str, folder: str | None, role: str) -> Files | None:
+def _beside(generated: dict[str, str], fake: str, folder: str | None, role: str) -> ImageFiles | None:
     """What belongs to the generated images row by row: in a folder that is named, or among pictures of test.py."""
-    if folder is None and not holds(fake, role):
+    if folder is None and not has_role(fake, role):
         return None
     found = find_images(folder or fake, role)
-    return Files([found[name] for name in partners(generated, found)])
+    return ImageFiles([found[name] for name in common_names(generated, found)])
 
 
-def _training(folders: tuple[str, ...] | None) -> Training | None:
+def _training(folders: tuple[str, ...] | None) -> TrainingImages | None:
     if folders is None:
         return None
     targets = find_images(folders[0], "real")
     if len(folders) == 1:
-        return Training(Files(list(targets.values())))
+        return TrainingImages(ImageFiles(list(targets.values())))
     inputs = find_images(folders[1], "input")
-    names = partners(targets, inputs)
-    return Training(Files([targets[name] for name in names]), Files([inputs[name] for name in names]))
+    names = common_names(targets, inputs)
+    return TrainingImages(ImageFiles([targets[name] for name in names]), ImageFiles([inputs[name] for name in names]))
 
 
 def _classes(config: EvaluateConfig) -> int:
@@ -226,7 +229,7 @@ def _parser() -> OptionParser:
     )
     parser.add_options("card", CardConfig)
     parser.add_options("images", EvaluateConfig)
-    parser.add_options("networks", JudgesConfig)
+    parser.add_options("networks", MetricNetworksConfig)
     return parser
 
 

@@ -9,10 +9,9 @@ from typing import Any
 from i2i.config import from_values
 from i2i.data import DataConfig, ImageDataset, ImageOptions, build_dataset
 from i2i.data.inputs import input_dataset
-from i2i.data.layouts.classes import ClassDataset
 from i2i.errors import UserError
-from i2i.metrics.baselines import Training
-from i2i.metrics.image_sets import Pictures, Samples, readable
+from i2i.metrics.baselines import TrainingImages
+from i2i.metrics.image_sets import DatasetImages, ImageSet, readable_images
 from i2i.translate.classes import UNCONDITIONAL, chosen_classes, class_names
 from i2i.translate.config import TestConfig
 from i2i.translate.translator import Translator
@@ -26,8 +25,8 @@ class Material:
     """
 
     dataset: ImageDataset | None
-    targets: Pictures | None
-    training: Training | None
+    targets: ImageSet | None
+    training: TrainingImages | None
     missing: str = ""
 
     @property
@@ -48,7 +47,7 @@ def of_translation(dataset: ImageDataset, data: ImageOptions, trained_on: Mappin
             found = _other_domain(config)
             if found.root.resolve() == dataset.root.resolve():
                 raise UserError(f"{dataset.root} holds the inputs alone")
-            targets = Samples(found, "a", _usable(found, "a"))
+            targets = DatasetImages(found, "a", _usable(found, "a"))
         except UserError as error:
             missing = str(error)
     return Material(dataset, targets, _training(trained_on, inputs, data.dataroot), missing)
@@ -69,14 +68,14 @@ def of_generation(
         found = build_dataset(data)
     except UserError as error:
         return Material(None, None, training, str(error))
-    return Material(None, Samples(found, "b", _of_classes(found, _usable(found, "b"), wanted)), training)
+    return Material(None, DatasetImages(found, "b", _of_classes(found, _usable(found, "b"), wanted)), training)
 
 
 def _of_classes(dataset: ImageDataset, rows: Sequence[int], wanted: Collection[str] | None) -> Sequence[int]:
     """Those of `rows` whose classes are `wanted`; all of them for None."""
     if wanted is None:
         return rows
-    assert isinstance(dataset, ClassDataset)
+    assert dataset.labels is not None
     return [row for row in rows if dataset.classes[dataset.labels[row]] in wanted]
 
 
@@ -98,12 +97,12 @@ def _usable(dataset: ImageDataset, side: str) -> Sequence[int]:
     everything = range(len(dataset))
     if dataset.config.on_bad_image == "error":
         return everything
-    return [number for number, _ in readable(Samples(dataset, side, everything))]
+    return [number for number, _ in readable_images(DatasetImages(dataset, side, everything))]
 
 
 def _training(
     trained_on: Mapping[str, Any] | None, inputs: ImageOptions, dataroot: str, wanted: Collection[str] | None = None
-) -> Training | None:
+) -> TrainingImages | None:
     """The images that the run was trained on, where they still lie or below `dataroot`, sized as `inputs` are.
 
     Of classes they are those that are `wanted`.
@@ -124,9 +123,9 @@ def _training(
     return None
 
 
-def _trained(config: ImageOptions, wanted: Collection[str] | None) -> Training:
+def _trained(config: ImageOptions, wanted: Collection[str] | None) -> TrainingImages:
     if config.dataset_mode == "unaligned":
-        return Training(Samples(_other_domain(config), "a"))
+        return TrainingImages(DatasetImages(_other_domain(config), "a"))
     dataset = build_dataset(config)
-    targets = Samples(dataset, "b", _of_classes(dataset, range(len(dataset)), wanted))
-    return Training(targets, Samples(dataset, "a") if config.dataset_mode == "aligned" else None)
+    targets = DatasetImages(dataset, "b", _of_classes(dataset, range(len(dataset)), wanted))
+    return TrainingImages(targets, DatasetImages(dataset, "a") if config.dataset_mode == "aligned" else None)

@@ -10,14 +10,13 @@ from i2i.data import ImageDataset, Key, Sample
 from i2i.data.folder import common_stem
 from i2i.environment import environment
 from i2i.errors import UserError, file_errors
-from i2i.metrics.baselines import Sets
-from i2i.metrics.choice import chosen_metrics
-from i2i.metrics.comparison import card_text
-from i2i.metrics.config import CardConfig, JudgesConfig
-from i2i.metrics.figures import make_card
-from i2i.metrics.image_sets import Files
-from i2i.metrics.judging import Judge, Maps
-from i2i.metrics.page import save_page
+from i2i.metrics.baselines import EvaluationData
+from i2i.metrics.config import CardConfig, MetricNetworksConfig
+from i2i.metrics.evaluation import make_card
+from i2i.metrics.image_sets import ImageFiles, LabelMapFiles
+from i2i.metrics.metric_choice import choose_metrics
+from i2i.metrics.rendering import card_text, save_page
+from i2i.metrics.suite import MetricSuite
 from i2i.translate.classes import chosen_classes, class_names, folder_names
 from i2i.translate.config import TestConfig
 from i2i.translate.material import Material
@@ -39,7 +38,7 @@ class Assessment:
         translator: Translator,
         config: TestConfig,
         card: CardConfig,
-        judges: JudgesConfig,
+        judges: MetricNetworksConfig,
         material: Material,
         labels: Labels,
         about: Mapping[str, Any],
@@ -52,8 +51,8 @@ class Assessment:
             stems = common_stem(dataset.files, dataset.root)
             self.names, size = [stems[item] for item in config.items(len(dataset))], _size(dataset)
         self.kinds = _kinds(material, judges, config.pictures == "all" and "a" in translator.model.targets)
-        metrics = chosen_metrics(card.metrics, self.kinds, judges, size, material.missing)
-        self.judge = Judge(metrics, judges, self.device, card.bootstrap, translator.seed)
+        metrics = choose_metrics(card.metrics, self.kinds, judges, size, material.missing)
+        self.judge = MetricSuite(metrics, judges, self.device, card.bootstrap, translator.seed)
         self.judge.check_counts(len(self.names), len(self.names if material.is_paired else material.targets or ()))
 
     def __call__(self, folder: Path) -> str:
@@ -65,7 +64,7 @@ class Assessment:
             save_page([card], folder / "card.html")
         return f"{card_text(card)}\ncard: {folder / 'card.html'}"
 
-    def _written(self, folder: Path) -> tuple[list[str], dict[str, Files]]:
+    def _written(self, folder: Path) -> tuple[list[str], dict[str, ImageFiles]]:
         """The names of this test's pictures and their files by label, whatever else lies in the folder."""
         material, labels = self.material, self.labels
         needed = [labels.target, *([labels.source] if material.dataset is not None else [])]
@@ -76,20 +75,20 @@ class Assessment:
         if lacking := [(name, label) for name in names for label in needed if label not in written[name]]:
             name, label = lacking[0]
             raise UserError(f"{place}: {name} has no {label}; translate it without --skip_existing")
-        return names, {label: Files([str(folder / written[name][label]) for name in names]) for label in needed}
+        return names, {label: ImageFiles([str(folder / written[name][label]) for name in names]) for label in needed}
 
-    def _sets(self, folder: Path) -> Sets:
+    def _sets(self, folder: Path) -> EvaluationData:
         material, labels = self.material, self.labels
         names, found = self._written(folder)
         generated = found[labels.target]
         truth = maps = None
         num_classes = material.dataset.config.out_classes if material.dataset is not None else 0
         if num_classes and material.is_paired:
-            truth, maps = (Maps(files.paths, num_classes) for files in (found[labels.truth], generated))
+            truth, maps = (LabelMapFiles(files.paths, num_classes) for files in (found[labels.truth], generated))
         elif "labels" in self.kinds:
             assert material.dataset is not None
-            truth = Maps(found[labels.source].paths, material.dataset.config.in_classes)
-        return Sets(
+            truth = LabelMapFiles(found[labels.source].paths, material.dataset.config.in_classes)
+        return EvaluationData(
             generated=generated,
             real=found[labels.truth] if material.is_paired else material.targets,
             paired=material.is_paired,
@@ -104,7 +103,7 @@ class Assessment:
         )
 
 
-def _kinds(material: Material, judges: JudgesConfig, restores: bool) -> set[str]:
+def _kinds(material: Material, judges: MetricNetworksConfig, restores: bool) -> set[str]:
     """The kinds of metrics for which all is there; between colours of classes no distance means anything."""
     config = material.dataset.config if material.dataset is not None else None
     if config is not None and config.out_classes:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from i2i.data import ImageDataset, sample_batch
-from i2i.metrics.config import JudgesConfig
+from i2i.metrics.config import MetricNetworksConfig
 from i2i.models.base import GanModel
 from i2i.training import Observer, TrainConfig
 from i2i.watch.boards.observer import BoardsObserver
@@ -26,7 +26,7 @@ class WatchContext(NamedTuple):
     """What observers are built from, besides their own options."""
 
     train: TrainConfig
-    judges: JudgesConfig
+    judges: MetricNetworksConfig
     model: GanModel
     dataset: ImageDataset
     held_out: ImageDataset | None

@@ -7,8 +7,8 @@ from typing import Any
 
 from i2i.metrics import METRICS
 from i2i.training.observer import Finding, Observation, Observer, RunView, log_findings
+from i2i.watch.validation.best_checkpoint import BestCheckpoint
 from i2i.watch.validation.config import ValidationConfig
-from i2i.watch.validation.selection import Selection
 from i2i.watch.validation.validator import Validation, Validator
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,9 @@ class ValidationObserver(Observer):
         self.selection = self._new_selection()
         self._validated_at = -1
 
-    def _new_selection(self) -> Selection | None:
+    def _new_selection(self) -> BestCheckpoint | None:
         metric = self.validator.best_metric
-        return Selection(metric, METRICS[metric].higher_is_better) if metric is not None else None
+        return BestCheckpoint(metric, METRICS[metric].higher_is_better) if metric is not None else None
 
     @property
     def exhausted(self) -> bool:

@@ -1,4 +1,4 @@
-"""Which validation was the best so far."""
+"""Keep track of the best validation."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-GAIN = 1e-4  # of the figure, for which patience waits on
+GAIN = 1e-4  # relative improvement that patience counts as one
 
 
-class Selection:
-    """Goes by the figure of `metric`; one that is not a number never is the best.
+class BestCheckpoint:
+    """Compares validations by `metric`; NaN is never the best.
 
-    `best` is the best figure so far, at `best_images` images; `since_best` counts the validations since one was better
-    by more than rounding, than `mark`.
+    `best` is the best value so far, after `best_images` training images. `since_best` counts the validations since one
+    improved on `mark` by more than rounding.
     """
 
     def __init__(self, metric: str, higher_is_better: bool) -> None:
@@ -25,7 +25,7 @@ class Selection:
         self.best_figures: dict[str, float] = {}
 
     def update(self, figures: Mapping[str, float], images: int, size: int) -> bool:
-        """Take in the figures of a validation on `size` images; whether none was better, or as good, before."""
+        """Take in a validation on `size` images after `images` training images; return True if it is the new best."""
         self.figures, self.size = dict(figures), size
         self.count += 1
         watched = self.watched(figures)
@@ -38,12 +38,12 @@ class Selection:
         return is_best
 
     def watched(self, figures: Mapping[str, float]) -> float:
-        """The figure of the metric turned so that less is better; infinite if it is missing or not a number."""
+        """Return the value of the metric, negated if higher is better; infinite if it is missing or NaN."""
         value = figures.get(self.metric, math.nan)
         return math.inf if math.isnan(value) else self._less_is_better(value)
 
     def exhausted(self, patience: int | None) -> bool:
-        """Whether `patience` validations in a row have brought nothing better."""
+        """Return True after `patience` validations in a row without improvement."""
         return patience is not None and self.since_best >= patience
 
     def __str__(self) -> str:
@@ -53,11 +53,11 @@ class Selection:
         return f"the best {self.metric}, {self.best:.4g}, was after {self.best_images:,} images; {idle} brought no gain"
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Return plain values for a checkpoint."""
         return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from what `state_dict` returned."""
         vars(self).update({name: state[name] for name in vars(self)})
 
     def _less_is_better(self, value: float) -> float:
