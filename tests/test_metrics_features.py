@@ -369,14 +369,14 @@ def test_values_come_by_name_in_the_order_asked_for() -> None:
 @pytest.mark.parametrize(("name", "least"), [("fid", 2), ("kid", 2), ("precision", 4), ("recall", 4)])
 def test_too_few_images_are_named(name: str, least: int) -> None:
     assert math.isfinite(feature_values([name], rows(least), rows(least, seed=1))[name])
-    with pytest.raises(ValueError, match=f"{name} needs {least} images .* {least - 1} generated"):
+    with pytest.raises(ValueError, match=f"{name} .*{least} .*{least - 1} generated"):
         feature_values([name], rows(least - 1), rows(50))
     with pytest.raises(ValueError, match=f"{least - 1} real"):
         feature_values([name], rows(50), rows(least - 1))
 
 
 def test_an_inception_score_needs_classes() -> None:
-    with pytest.raises(ValueError, match="inception_score needs a network that names classes"):
+    with pytest.raises(ValueError, match="inception_score"):
         feature_values(["inception_score"], Features(torch.ones(9, 2), None), rows(9))
 
 

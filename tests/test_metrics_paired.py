@@ -110,19 +110,12 @@ def test_values_are_computed_in_full_precision_whatever_is_around() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "net", "smallest", "way_out"),
-    [
-        ("ssim", "alex", 11, "use l1"),
-        ("ms_ssim", "alex", 176, "use ssim"),
-        ("lpips", "alex", 31, "leave it out"),
-        ("lpips", "vgg", 16, "leave it out"),
-    ],
+    ("name", "net", "smallest"),
+    [("ssim", "alex", 11), ("ms_ssim", "alex", 176), ("lpips", "alex", 31), ("lpips", "vgg", 16)],
 )
-def test_small_images_are_refused_with_a_way_out(name: str, net: str, smallest: int, way_out: str) -> None:
+def test_small_images_are_refused(name: str, net: str, smallest: int) -> None:
     check_image_size(["l1", name], smallest, smallest, net)
-    with pytest.raises(
-        ValueError, match=f"needs images of at least {smallest}x{smallest}, got 300x{smallest - 1}: {way_out}"
-    ):
+    with pytest.raises(ValueError, match=f"{name} .*{smallest}x{smallest}.* 300x{smallest - 1}"):
         check_image_size(["l1", name], 300, smallest - 1, net)
 
 

@@ -63,17 +63,17 @@ def test_files_that_are_no_network_are_refused_in_one_line(tmp_path: Path) -> No
         load_segmentation(tmp_path / "absent.pt")
     for content in (b"damaged", b""):
         (tmp_path / "x.pt").write_bytes(content)
-        with pytest.raises(ValueError, match=r"x.pt is no TorchScript file"):
+        with pytest.raises(ValueError, match="--segmentation .*x.pt"):
             load_segmentation(tmp_path / "x.pt")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "state.pt")
-    with pytest.raises(ValueError, match=r"state.pt is no TorchScript file"):
+    with pytest.raises(ValueError, match="--segmentation .*state.pt"):
         load_segmentation(tmp_path / "state.pt")
 
 
 @pytest.mark.parametrize(("network", "found"), [(Wrapped(), "dict"), (Flat(), r"shape \(1, 3\)")])
 def test_a_network_that_gives_no_logits_of_pixels_is_refused(network: nn.Module, found: str, tmp_path: Path) -> None:
     segment = load_segmentation(save(network, tmp_path / "x.pt"))
-    with pytest.raises(ValueError, match=f"x.pt gives {found}: it should give class logits"):
+    with pytest.raises(ValueError, match=f"x.pt .*{found}"):
         segment(torch.zeros(1, 3, 4, 4))
 
 
@@ -97,11 +97,11 @@ def test_label_maps_of_bytes_are_counted_too() -> None:
 
 
 def test_label_maps_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="a true label map holds class 2, but there are 2, from 0 on: renumber"):
+    with pytest.raises(ValueError, match="true label map holds class 2"):
         label_confusion(PREDICTED.clamp(max=1), TRUTH, 2)
-    with pytest.raises(ValueError, match="a generated label map holds class 3, but there are 3"):
+    with pytest.raises(ValueError, match="generated label map holds class 3"):
         label_confusion(PREDICTED, TRUTH, 3)
-    with pytest.raises(ValueError, match="label maps of 3x2 and 4x2 cannot be compared"):
+    with pytest.raises(ValueError, match="3x2 and 4x2"):
         label_confusion(PREDICTED[..., :3], TRUTH, 4)
 
 

@@ -541,9 +541,9 @@ def test_a_selection_goes_on() -> None:
         ({"val_metrics": ("l1", "lpip")}, "--val_metrics 'lpip': choose from l1, psnr, .*miou"),
         ({"best_metric": "loss"}, "--best_metric 'loss': choose from l1, psnr, .*miou"),
         ({"val_metrics": ("l1", "psnr"), "best_metric": "ssim"}, "--best_metric 'ssim': choose from l1, psnr"),
-        ({"val_phase": "val", "val_fraction": 0.1}, "--val_phase val and --val_fraction 0.1 .* give one of them"),
-        ({"val_freq": 0, "patience": 3}, "--val_freq 0 validates nothing, --patience"),
-        ({"val_freq": 0, "best_metric": "l1"}, "--val_freq 0 validates nothing, --best_metric"),
+        ({"val_phase": "val", "val_fraction": 0.1}, "--val_phase val and --val_fraction 0.1"),
+        ({"val_freq": 0, "patience": 3}, "--val_freq 0 .*--patience"),
+        ({"val_freq": 0, "best_metric": "l1"}, "--val_freq 0 .*--best_metric"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], message: str) -> None:
@@ -579,7 +579,7 @@ def test_without_one_nothing_is_validated_on(tmp_path: Path, caplog: pytest.LogC
     tiny.write_domains(tmp_path)
     with caplog.at_level(logging.INFO):
         assert validation_data(ValidationConfig(), config_of(tmp_path, "unaligned"))[1] is None
-    assert "no part val to validate on" in caplog.text and "--val_fraction 0.1 holds a tenth out" in caplog.text
+    assert "--val_fraction" in caplog.text
     with pytest.raises(ValueError, match="no images in .*valA"):
         validation_data(ValidationConfig(val_phase="val"), config_of(tmp_path, "unaligned"))
 
@@ -590,7 +590,7 @@ def test_images_that_are_trained_on_are_not_validated_on(tmp_path: Path, mode: s
         numbered(tmp_path / name, 3)
     config = config_of(tmp_path, mode, dataroot_A=str(tmp_path / "A"), dataroot_B=str(tmp_path / "B"))
     assert validation_data(ValidationConfig(), config)[1] is None
-    with pytest.raises(ValueError, match="--val_phase val: its images are those that are trained on"):
+    with pytest.raises(ValueError, match="--val_phase val"):
         validation_data(ValidationConfig(val_phase="val"), config)
 
 
@@ -606,7 +606,7 @@ def test_test_images_of_mnist_are_only_validated_on_if_asked(tmp_path: Path) -> 
 def test_other_classes_are_not_validated_on(tmp_path: Path) -> None:
     tiny.write_classes(tmp_path)
     numbered(tmp_path / "val" / "dark", 2, size=8)
-    with pytest.raises(ValueError, match="--val_phase val: its classes are dark, those of training dark, light"):
+    with pytest.raises(ValueError, match="--val_phase val: .* dark, .* dark, light"):
         validation_data(ValidationConfig(val_phase="val"), config_of(tmp_path, "classes", out_channels=1))
 
 
@@ -665,10 +665,8 @@ def test_a_cycle_alone_makes_no_checkpoint_the_best(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.INFO):
         assert chosen(built(data, targets=("b", "a"))) == (("cycle",), None)
         assert built(data) is None
-    found = [record.getMessage() for record in caplog.records]
-    assert [message.split(":")[0] for message in found] == ["no best checkpoint", "no validation"]
-    assert all("--inception FILE adds kid" in message for message in found)
-    with pytest.raises(ValueError, match="--patience 3 goes by a --best_metric"):
+    assert all("--inception" in record.getMessage() for record in caplog.records) and len(caplog.records) == 2
+    with pytest.raises(ValueError, match="--patience 3 .*--best_metric"):
         built(data, targets=("b", "a"), patience=3)
 
 
@@ -683,10 +681,10 @@ def test_images_may_be_too_small_for_a_metric(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "metrics", "message"),
     [
-        (pairs, ("cycle",), "--val_metrics cycle goes there and back, and this --model has no way back"),
-        (domains, ("l1",), "--val_metrics l1 compares with a truth, which --dataset_mode unaligned does not give"),
-        (classes, ("miou",), "--val_metrics miou compares with a truth, which --dataset_mode classes"),
-        (pairs, ("miou",), "--val_metrics miou compares label maps: .*--out_classes.*--segmentation"),
+        (pairs, ("cycle",), "--val_metrics cycle .*--model"),
+        (domains, ("l1",), "--val_metrics l1 .*--dataset_mode unaligned"),
+        (classes, ("miou",), "--val_metrics miou .*--dataset_mode classes"),
+        (pairs, ("miou",), "--val_metrics miou .*--out_classes.*--segmentation"),
     ],
 )
 def test_metrics_that_the_data_cannot_give(tmp_path: Path, make: Any, metrics: tuple[str, ...], message: str) -> None:
@@ -696,14 +694,14 @@ def test_metrics_that_the_data_cannot_give(tmp_path: Path, make: Any, metrics: t
 
 def test_a_set_takes_some_images(tmp_path: Path, judges: MetricNetworksConfig) -> None:
     data = pairs(tmp_path, count=3)
-    with pytest.raises(ValueError, match="--val_metrics precision: it takes 4 images at least, there are 3"):
+    with pytest.raises(ValueError, match="--val_metrics precision .*4 images.* 3"):
         built(data, judges, val_metrics=("precision",))
 
 
 @pytest.mark.parametrize("options", [{"patience": 2}, {"best_metric": "l1"}, {"val_metrics": ("l1",)}, {"val_freq": 5}])
 def test_what_goes_by_validations_wants_some(tmp_path: Path, options: dict[str, Any]) -> None:
     name = next(iter(options))
-    with pytest.raises(ValueError, match=f"--{name}: there are no images to validate on; --val_fraction"):
+    with pytest.raises(ValueError, match=f"--{name} .*--val_fraction"):
         build_validator(ValidationConfig(**options), PLAIN, None, pairs(tmp_path)[1])
     assert build_validator(ValidationConfig(), PLAIN, None, pairs(tmp_path)[1]) is None
 

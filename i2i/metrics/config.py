@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import ChainMap
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from i2i.config import check_choice, check_range, option
 from i2i.errors import UserError
@@ -13,9 +13,17 @@ from i2i.metrics import METRICS
 from i2i.metrics.lpips import LPIPS_NETS
 
 RESIZES = ("clean", "tf1")
-# Both see metrics that are added to METRICS later; argparse only iterates and asks `in`.
-METRIC_NAMES = cast(Sequence[str], METRICS)
-CARD_METRICS = cast(Sequence[str], ChainMap(METRICS, {"auto": None}))
+METRIC_NAMES = cast(Sequence[str], METRICS)  # the dict itself, so that options know metrics that are added later
+
+
+class ShownChoices(ChainMap[str, Any]):
+    """Names that the help lists and the parser does not check.
+
+    `--metrics fid REAL FAKE` takes the folders for metrics, and only the program can say what is wrong.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +55,15 @@ class CardConfig:
     """Options of a metrics card."""
 
     metrics: tuple[str, ...] | None = option(
-        None, "metrics of the card; auto: all that the data allow", choices=CARD_METRICS
+        None,
+        "metrics of the card; auto: all that the data allow",
+        choices=cast(Sequence[str], ShownChoices(METRICS, {"auto": None})),
     )
     bootstrap: int = option(200, "bootstrap resamples for the 95 % intervals; 0: none")
 
     def __post_init__(self) -> None:
         check_range("bootstrap", self.bootstrap, 0)
         for name in self.metrics or ():
-            check_choice("metrics", name, CARD_METRICS)
+            check_choice("metrics", name, ("auto", *METRICS))
         if "auto" in (self.metrics or ()) and self.metrics != ("auto",):
             raise UserError(f"--metrics {' '.join(self.metrics or ())}: give either auto or names of metrics")
