@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from i2i.data import ImageError
 from i2i.environment import environment
+from i2i.metrics import METRICS, Metric
 from i2i.metrics.baselines import Baselines, EvaluationData, TrainingImages, derangement, mean_image, nearest_rows
 from i2i.metrics.card import Card, MetricResult
 from i2i.metrics.config import CardConfig, MetricNetworksConfig
+from i2i.metrics.distribution import Features
 from i2i.metrics.evaluation import make_card
 from i2i.metrics.image_sets import (
     ImageFiles,
@@ -32,6 +34,7 @@ from i2i.metrics.image_sets import (
 )
 from i2i.metrics.metric_choice import choose_metrics
 from i2i.metrics.rendering import best, by_metric, card_text, comparison_text, differences, save_page, scale
+from i2i.metrics.similarity import psnr
 from i2i.metrics.suite import MetricSuite, Score
 from i2i.translate.metrics import about_weights, chosen_by
 
@@ -349,6 +352,25 @@ def test_intervals_that_overlap_tell_nothing_from_other_real_images() -> None:
     for replicates, is_noticed in ((0, False), (50, True)):
         card = judged(sets, "l1", replicates=replicates)
         assert any("do the pairs" in line for line in card.warnings) is is_noticed
+
+
+def test_new_metrics_of_every_kind_are_one_entry(
+    networks: MetricNetworksConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gap(generated: Features, real: Features) -> float:
+        return (generated.features.mean() - real.features.mean()).item()
+
+    for kind, compute in (("features", gap), ("cycle", psnr), ("labels", lambda counts: counts[0].sum().item())):
+        monkeypatch.setitem(METRICS, f"my_{kind}", Metric(kind, True, kind, "", compute, bounds=(-1, 1)))
+    truth = LabelMapFiles([str(save(tmp_path / "0.png", np.zeros((SIDE, SIDE), np.uint8)))] * 2)
+    data = pairs(restored=greys(51, 204), truth=truth)
+    names = ("my_features", "my_cycle", "my_labels")
+    card = judged(data, *names, judges=networks, replicates=3)
+    scores = [result.score.value for result in card.figures]
+    assert scores == pytest.approx([(51 - 153) / 128, -20 * math.log10(51 / 255), 2 * SIDE**2])
+    card.save(tmp_path / "card.json")
+    assert Card.load(tmp_path / "card.json") == card and "cycle" in card_text(card)
+    assert choose_metrics(names, data.kinds, networks, (9, 9)) == list(names)
 
 
 # --- the card

@@ -251,12 +251,12 @@ def inception(inception_file: Path) -> Extractor:
 
 @needs_data
 def test_fid_of_photos_is_the_librarys_and_the_definitions(inception: Extractor) -> None:
-    fake, real = (inception(photos(domain, count)) for domain, count in (("testA", 7), ("testB", 9)))
-    assert fake.features.shape == (7, 2048)
+    fake, real = (inception(photos(domain, count)) for domain, count in (("testA", 3), ("testB", 4)))
+    assert fake.features.shape == (3, 2048)
     found = feature_values(["fid"], fake, real)["fid"]
     statistics = [fid_features_to_statistics(side.features) for side in (fake, real)]
     assert found == pytest.approx(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID], rel=1e-6)
-    # All differences lie within the 16 dimensions that the rows span, where the definition's roots are exact.
+    # All differences lie within the 7 dimensions that the rows span, where the definition's roots are exact.
     sets = [side.features.double().numpy() for side in (fake, real)]
     sets = [features @ scipy.linalg.orth(np.concatenate(sets).T) for features in sets]
     means, (first, second) = [features.mean(axis=0) for features in sets], [np.cov(features.T) for features in sets]
@@ -270,7 +270,7 @@ def test_fid_of_photos_is_the_librarys_and_the_definitions(inception: Extractor)
 
 @needs_data
 def test_features_of_photos_do_not_depend_on_what_else_is_in_the_batch(inception: Extractor) -> None:
-    images = photos("testA", 3)
+    images = photos("testA", 2)
     alone = torch.cat([inception(image[None]).features for image in images])
     assert torch.allclose(inception(images).features, alone, rtol=1e-4, atol=1e-5)
 
@@ -415,7 +415,7 @@ def test_intervals_lie_about_the_values_and_shrink_with_the_number_of_images() -
     assert feature_intervals(["kid"], *few, replicates=60, seed=1)["kid"] != intervals["kid"]
 
 
-@pytest.mark.parametrize(("number", "real"), [(60, 90), (90, 61), (600, 700)])
+@pytest.mark.parametrize(("number", "real"), [(90, 61), (520, 600)])
 def test_intervals_are_as_wide_as_fresh_images_spread(number: int, real: int) -> None:
     def measure(seed: int) -> dict[str, float]:
         fake, others = rows(number, 8, 2 * seed, shift=0.5), rows(real, 8, 2 * seed + 1)
@@ -426,7 +426,7 @@ def test_intervals_are_as_wide_as_fresh_images_spread(number: int, real: int) ->
 
     drawn = [measure(seed) for seed in range(40)]
     sets = rows(number, 8, 1000, shift=0.5), rows(real, 8, 1001)
-    for name, (low, high) in feature_intervals(list(drawn[0]), *sets, replicates=80).items():
+    for name, (low, high) in feature_intervals(list(drawn[0]), *sets, replicates=60).items():
         spread = torch.tensor([each[name] for each in drawn]).std().item()
         assert 0.65 < (high - low) / (2 * 1.96 * spread) < 1.8, name
 

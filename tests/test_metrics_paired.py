@@ -77,17 +77,16 @@ def test_ms_ssim_of_flat_images_is_the_luminance_term_of_the_coarsest_scale() ->
     assert paired_values(["ms_ssim"], *images)["ms_ssim"].item() == pytest.approx(luminance**0.1333, abs=1e-3)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_images_are_judged_one_by_one(channels: int) -> None:
-    names = ["l1", "psnr", "ssim", "ms_ssim"]
-    fake, real = noise(3, channels, 176), 0.5 * noise(3, channels, 176) + 0.4 * noise(3, channels, 176, seed=1)
+@pytest.mark.parametrize(("channels", "names"), [(1, ["ms_ssim"]), (3, ["l1", "psnr", "ssim"]), (4, ["l1", "ssim"])])
+def test_each_image_has_a_value_of_its_own(channels: int, names: list[str]) -> None:
+    size = 176 if "ms_ssim" in names else 16
+    fake, real = noise(2, channels, size), 0.5 * noise(2, channels, size) + 0.4 * noise(2, channels, size, seed=1)
     together = paired_values(names, fake, real)
-    for index in range(3):
+    for index in range(2):
         alone = paired_values(names, fake[index : index + 1], real[index : index + 1])
-        assert {name: together[name][index].item() for name in names} == pytest.approx(
-            {name: value.item() for name, value in alone.items()}, rel=1e-5
-        )
-    assert all(values.shape == (3,) and len(values.unique()) == 3 for values in together.values())
+        for name in names:
+            assert together[name][index].item() == pytest.approx(alone[name].item(), rel=1e-5)
+    assert all(len(values.unique()) == 2 for values in together.values())
 
 
 def test_better_is_the_way_that_the_registry_says() -> None:
@@ -98,7 +97,7 @@ def test_better_is_the_way_that_the_registry_says() -> None:
 
 
 def test_images_of_different_shapes_are_an_error() -> None:
-    with pytest.raises(ValueError, match="of one size, not 2 of 32x32 in 1 channel with 2 of 32x32 in 3 channels"):
+    with pytest.raises(ValueError, match="1 channel .* 3 channels"):
         paired_values(["l1"], noise(channels=1), noise())
 
 
@@ -119,11 +118,9 @@ def test_small_images_are_refused(name: str, net: str, smallest: int) -> None:
         check_image_size(["l1", name], 300, smallest - 1, net)
 
 
-def test_the_smallest_sizes_are_the_library_s() -> None:
-    images = noise(1, 1, 11), noise(1, 1, 11, seed=1)
-    assert paired_values(["ssim"], *images)["ssim"].isfinite().all()
-    images = noise(1, 1, 176), noise(1, 1, 176, seed=1)
-    assert paired_values(["ms_ssim"], *images)["ms_ssim"].isfinite().all()
+@pytest.mark.parametrize(("name", "size"), [("ssim", 11), ("ms_ssim", 176)])
+def test_the_library_takes_the_smallest_size(name: str, size: int) -> None:
+    assert paired_values([name], noise(1, 1, size), noise(1, 1, size, seed=1))[name].isfinite().all()
 
 
 # LPIPS
@@ -143,7 +140,7 @@ def test_lpips_is_symmetric_and_takes_grey_images(lpips: LPIPS) -> None:
     assert not values.requires_grad
     torch.testing.assert_close(values, paired_values(["lpips"], real, fake, lpips)["lpips"])
     torch.testing.assert_close(values, lpips(*(images.repeat(1, 3, 1, 1) for images in (fake, real))))
-    with pytest.raises(ValueError, match="grey or RGB images, got 4 channels"):
+    with pytest.raises(ValueError, match="lpips .*4 channels"):
         paired_values(["lpips"], noise(channels=4), noise(channels=4), lpips)
 
 
@@ -181,17 +178,17 @@ def test_without_file_and_network_one_line_says_what_to_do(no_network: Path) -> 
 
 
 def test_unusable_weights_are_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--lpips_weights .*absent.pth: there is no such file"):
+    with pytest.raises(ValueError, match="--lpips_weights .*absent.pth"):
         find_lpips("alex", tmp_path / "absent.pth")
-    with pytest.raises(ValueError, match="--lpips_net 'squeeze': choose from alex, vgg"):
+    with pytest.raises(ValueError, match="--lpips_net 'squeeze'.*alex, vgg"):
         find_lpips("squeeze")
     file = tmp_path / "weights.pth"
     for content in ({"features.0.weight": torch.zeros(1)}, {"other": 1}, [1]):
         torch.save(content, file)
-        with pytest.raises(ValueError, match=r"weights.pth does not hold the features of torchvision's alexnet"):
+        with pytest.raises(ValueError, match="weights.pth .*alexnet"):
             load_lpips("alex", file)
     file.write_text("damaged")
-    with pytest.raises(ValueError, match="does not hold"):
+    with pytest.raises(ValueError, match="weights.pth .*alexnet"):
         load_lpips("alex", file)
 
 

@@ -12,16 +12,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from i2i.config import OptionParser, from_values
 from i2i.data import Batch, DataConfig, DataSpec, ImageDataset, build_dataset
 from i2i.data.batch import normalise
 from i2i.data.derive import lab_to_rgb
 from i2i.data.domain import Domain
 from i2i.data.images.sheets import to_uint8
+from i2i.metrics import METRICS, Metric
+from i2i.metrics.card import Card
 from i2i.metrics.compute import feature_values
 from i2i.metrics.config import MetricNetworksConfig
 from i2i.metrics.extractor import load_extractor
 from i2i.models import GanModel
 from i2i.random_state import random_states
+from i2i.tools import evaluate
 from i2i.watch.boards.board import Example
 from i2i.watch.validation import (
     BestCheckpoint,
@@ -727,3 +731,39 @@ def test_the_files_of_lpips_are_those_of_torchvision() -> None:
 
     for model, _, file in BACKBONES.values():
         assert get_model_weights(model).DEFAULT.url == f"{SITE}/{file}"
+
+
+# A metric from outside
+
+
+def test_a_new_paired_metric_is_one_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mae2(prediction: Tensor, target: Tensor) -> Tensor:
+        return 2 * (prediction - target).abs().mean(dim=(1, 2, 3))
+
+    monkeypatch.setitem(METRICS, "mae2", Metric("paired", False, "MAE2", "twice the mean absolute error", mae2))
+    data = pairs(tmp_path)
+    parser = OptionParser()
+    parser.add_options("validation", ValidationConfig)
+    config = from_values(ValidationConfig, parser.defaults | parser.given(["--val_metrics", "mae2", "l1"]))
+    validator = build_validator(config, PLAIN, *data)
+    assert validator is not None and (validator.metrics, validator.ranked_by) == (("mae2", "l1"), "l1")
+    found = validator.run(Toy(same))
+    for figures in (found.figures, found.train_figures, found.worst[0].figures):
+        assert figures["mae2"] == pytest.approx(2 * figures["l1"])
+    assert chosen(built(data, best_metric="mae2"))[1] == "mae2"
+
+    for name, level in (("real", 100), ("fake", 151)):
+        save(tmp_path / name / "x.png", np.full((16, 16, 3), level, np.uint8))
+    words = [str(tmp_path / "real"), str(tmp_path / "fake"), "--metrics", "mae2"]
+    outputs = ["--json", str(tmp_path / "x.json"), "--html", str(tmp_path / "x.html")]
+    monkeypatch.setattr("sys.argv", ["evaluate", *words, *outputs])
+    assert evaluate.main() == 0 and "MAE2" in capsys.readouterr().out
+    (result,) = Card.load(tmp_path / "x.json").figures
+    assert result.score.value == pytest.approx(2 * 51 / 127.5)
+    assert "MAE2" in (tmp_path / "x.html").read_text()
+    monkeypatch.setattr("sys.argv", ["evaluate", "--help"])
+    with pytest.raises(SystemExit):
+        evaluate.main()
+    assert "mae2" in capsys.readouterr().out and "mae2" in parser.format_help()

@@ -53,41 +53,20 @@ class Metric(NamedTuple):
     settings: str = ""  # recorded in the protocol of a metrics card
 
 
-SHARE = (0.0, 1.0)
 NEAR = f"within the distance to neighbour {NEIGHBOURS}"
-KID_SETTINGS = (
-    f"cubic kernel, the mean over {KID_SUBSETS} subsets of {KID_SUBSET_SIZE:,} images, or as many as there are"
-)
-IS_SETTINGS = f"the mean over parts of {SPLIT:,} images or more, {MAX_SPLITS} at most"
-SSIM_SETTINGS = "Gaussian window of 11x11, sigma 1.5, at all pixels, the border continued by reflection"
+KID_SUBSETTING = f"the mean over {KID_SUBSETS} subsets of {KID_SUBSET_SIZE:,} images, or as many as there are"
+WINDOWS = "Gaussian window of 11x11, sigma 1.5, at all pixels, the border continued by reflection"
+FIVE_SCALES = "as published: five scales, Gaussian windows of 11x11, sigma 1.5"
+MANIFOLD: dict[str, Any] = {"bounds": (0.0, 1.0), "min_images": NEIGHBOURS + 1, "settings": NEAR}
 
 METRICS: dict[str, Metric] = {
     "l1": Metric("paired", False, "L1", "mean absolute difference from the target, for values in [-1, 1]", l1),
     "psnr": Metric(
-        "paired",
-        True,
-        "PSNR",
-        "peak signal-to-noise ratio in dB, for values in [0, 1]",
-        psnr,
-        settings="the mean of the images' own",
+        "paired", True, "PSNR", "peak signal-to-noise ratio in dB", psnr, settings="the mean of the images' own"
     ),
-    "ssim": Metric(
-        "paired",
-        True,
-        "SSIM",
-        "structural similarity, 1 for equal images",
-        ssim,
-        min_size=SSIM_WINDOW,
-        settings=SSIM_SETTINGS,
-    ),
+    "ssim": Metric("paired", True, "SSIM", "structural similarity", ssim, min_size=SSIM_WINDOW, settings=WINDOWS),
     "ms_ssim": Metric(
-        "paired",
-        True,
-        "MS-SSIM",
-        "structural similarity at five scales",
-        ms_ssim,
-        min_size=MS_SSIM_SMALLEST,
-        settings="as published: five scales, Gaussian windows of 11x11, sigma 1.5",
+        "paired", True, "MS-SSIM", "SSIM at five scales", ms_ssim, min_size=MS_SSIM_SMALLEST, settings=FIVE_SCALES
     ),
     "lpips": Metric("paired", False, "LPIPS", "perceptual distance in the features of a network", uses_rgb=True),
     "fid": Metric(
@@ -104,11 +83,11 @@ METRICS: dict[str, Metric] = {
         "features",
         False,
         "KID",
-        "kernel distance between the features of both sets, unbiased for any number of images",
+        "kernel distance between the features of both sets, unbiased",
         on_features(kernel_distance),
         on_features(kernel_distance_of_all),
         min_images=2,
-        settings=KID_SETTINGS,
+        settings=f"cubic kernel, {KID_SUBSETTING}",
     ),
     "precision": Metric(
         "features",
@@ -116,9 +95,7 @@ METRICS: dict[str, Metric] = {
         "precision",
         "share of generated images that are close to real ones",
         on_features(lambda generated, real: precision_recall(generated, real)[0]),
-        bounds=SHARE,
-        min_images=NEIGHBOURS + 1,
-        settings=NEAR,
+        **MANIFOLD,
     ),
     "recall": Metric(
         "features",
@@ -126,9 +103,7 @@ METRICS: dict[str, Metric] = {
         "recall",
         "share of real images that are close to generated ones",
         on_features(lambda generated, real: precision_recall(generated, real)[1]),
-        bounds=SHARE,
-        min_images=NEIGHBOURS + 1,
-        settings=NEAR,
+        **MANIFOLD,
     ),
     "inception_score": Metric(
         "features",
@@ -138,7 +113,7 @@ METRICS: dict[str, Metric] = {
         lambda generated, real: inception_score(generated.probabilities),
         bounds=(1.0, math.inf),
         needs_classes=True,
-        settings=IS_SETTINGS,
+        settings=f"the mean over parts of {SPLIT:,} images or more, {MAX_SPLITS} at most",
     ),
     "cycle": Metric("cycle", False, "cycle", "L1 between an input and its reconstruction, for values in [-1, 1]", l1),
     "pixel_accuracy": Metric("labels", True, "pixel accuracy", "share of correctly classified pixels", pixel_accuracy),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 
 from i2i.config import check_choice, check_range, option
@@ -14,6 +15,7 @@ from i2i.metrics.compute import check_image_size
 from i2i.metrics.config import METRIC_NAMES, MetricNetworksConfig
 from i2i.metrics.extractor import find_inception
 from i2i.metrics.lpips import find_lpips
+from i2i.metrics.metric_choice import fits_size
 
 TRAINED_ON = 50  # training images for each validated one between validations, which then take about 1 % of the time
 PREFERRED = ("lpips", "miou", "l1", "kid")  # the first of these that is available is the best metric
@@ -118,25 +120,17 @@ def _default_metrics(
     has_lpips = is_picture and find_lpips(networks.lpips_net, networks.lpips_weights) is not None
     paired = ("l1", "psnr", "ssim", "lpips") if has_lpips else ("l1", "psnr", "ssim")
     segmented = labels if networks.segmentation is not None and _takes_labels(data) else ()
-    return (*(name for name in paired if _fits_size(name, networks, data)), *segmented)
+    return (*(name for name in paired if fits_size(name, _image_size(data), networks)), *segmented)
 
 
 def _takes_labels(data: ImageDataset) -> bool:
     return any(domain.is_labels for domain in data.domains[0])
 
 
-def _fits_size(name: str, networks: MetricNetworksConfig, data: ImageDataset) -> bool:
-    try:
-        _check_size(name, networks, data)
-    except UserError:
-        return False
-    return True
-
-
-def _check_size(name: str, networks: MetricNetworksConfig, data: ImageDataset) -> None:
+def _image_size(data: ImageDataset) -> tuple[int, int]:
+    """Return (width, height) of the images, as large as possible where only the files know it."""
     width, height = data.config.crop_size
-    if "crop" in data.config.preprocess:
-        check_image_size([name], width, height, networks.lpips_net)
+    return (width, height) if "crop" in data.config.preprocess else (sys.maxsize, sys.maxsize)
 
 
 def _check(name: str, networks: MetricNetworksConfig, data: ImageDataset, targets: Sequence[str], images: int) -> None:
@@ -149,7 +143,7 @@ def _check(name: str, networks: MetricNetworksConfig, data: ImageDataset, target
         mode = data.config.dataset_mode
         raise UserError(f"{asked} needs a target image for each input, which --dataset_mode {mode} does not give")
     if metric.kind == "paired":
-        _check_size(name, networks, data)
+        check_image_size([name], *_image_size(data), networks.lpips_net)
     if metric.kind == "labels" and not (
         data.domains[1][0].is_labels or (networks.segmentation and _takes_labels(data))
     ):
