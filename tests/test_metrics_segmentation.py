@@ -89,11 +89,7 @@ def test_pixels_are_counted_by_true_and_predicted_class() -> None:
     second = [[4, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, 3, 0, 0], [0, 0, 0, 0, 0]]
     assert counts.tolist() == [first, second]
     assert counts.dtype == torch.int64
-
-
-def test_label_maps_of_bytes_are_counted_too() -> None:
-    counts = label_confusion(PREDICTED, TRUTH.to(torch.uint8), 4)
-    assert torch.equal(counts, label_confusion(PREDICTED, TRUTH, 4))
+    assert torch.equal(counts, label_confusion(PREDICTED, TRUTH.to(torch.uint8), 4))
 
 
 def test_label_maps_that_do_not_fit_are_refused() -> None:

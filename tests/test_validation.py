@@ -187,12 +187,9 @@ def test_a_cycle_goes_there_and_back_on_both_sides(tmp_path: Path) -> None:
         assert found.figures[f"cycle_{way}"] == pytest.approx(expected.item(), abs=4e-3)
     assert found.figures["cycle"] == (found.figures["cycle_A"] + found.figures["cycle_B"]) / 2
     assert found.train_figures == {}
-
-
-def test_what_small_differences_hide_is_no_way_back(tmp_path: Path) -> None:
-    hiding = Toy(lambda a: a * 1e-4, lambda b: b * 1e4)
-    assert validate(hiding, domains(tmp_path), "cycle").figures["cycle"] > 0.1
-    assert torch.allclose(hiding.back(hiding.there(torch.ones(1))), torch.ones(1))  # type: ignore[misc]
+    assert (found.ranked_by, list(found.best[0].pictures)) == ("cycle", ["real_A", "fake_B", "rec_A"])
+    hiding = Toy(lambda a: a * 1e-4, lambda b: b * 1e4)  # in differences that files do not keep
+    assert validate(hiding, data, "cycle").figures["cycle"] > 0.1
 
 
 def test_sets_are_compared_on_both_sides(tmp_path: Path, judges: MetricNetworksConfig) -> None:
@@ -206,13 +203,8 @@ def test_sets_are_compared_on_both_sides(tmp_path: Path, judges: MetricNetworksC
             assert found[f"{name}_{way}"] == pytest.approx(value, abs=1e-9)
             assert found[name] == pytest.approx((found[f"{name}_A"] + found[f"{name}_B"]) / 2)
     assert found["kid_A"] != found["kid_B"]
-
-
-def test_sets_are_compared_on_one_side_where_there_is_no_way_back(tmp_path: Path, judges: MetricNetworksConfig) -> None:
-    data = domains(tmp_path)
-    extract = load_extractor(judges.inception)
-    expected = feature_values(["kid"], *(extract(to_uint8(images(data[0], domain))) for domain in "ab"))
-    assert validate(Toy(same), data, "kid", judges=judges).figures == pytest.approx(expected)
+    one_way = validate(Toy(same), data, "kid", judges=judges).figures
+    assert one_way == pytest.approx(feature_values(["kid"], extract(to_uint8(a)), extract(to_uint8(b))))
 
 
 def test_real_images_are_looked_at_once(tmp_path: Path, judges: MetricNetworksConfig) -> None:
@@ -327,13 +319,6 @@ def test_no_image_is_both_among_the_best_and_the_worst() -> None:
     assert Ranking("l1").best == Ranking("l1").worst == []
 
 
-def test_ways_there_and_back_are_shown_of_unpaired_images(tmp_path: Path) -> None:
-    found = validate(Toy(same, same), domains(tmp_path), "cycle")
-    assert found.ranked_by == "cycle"
-    assert list(found.best[0].pictures) == ["real_A", "fake_B", "rec_A"]
-    assert found.best[0].figures == {"cycle": 0}
-
-
 @pytest.mark.parametrize(("mode", "make"), [("pairs", pairs), ("domains", domains)])
 def test_thumbnails_show_what_is_made_and_what_is_learned_from(tmp_path: Path, mode: str, make: Any) -> None:
     data = make(tmp_path)
@@ -362,15 +347,6 @@ def test_always_the_same_few_images_are_validated_on(tmp_path: Path) -> None:
     assert all(torch.equal(*tensors) for tensors in zip(runs[0].thumbnails, runs[1].thumbnails, strict=True))
 
 
-def test_an_image_without_a_pair_is_not_counted_twice(tmp_path: Path) -> None:
-    numbered(tmp_path / "valA", 2, size=16)
-    numbered(tmp_path / "valB", 5, size=16)
-    data = read(tmp_path, "unaligned")
-    validator = Validator(data, data, ["cycle"], PLAIN)
-    assert len(validator) == 2
-    assert len(validator.run(Toy(same, same)).thumbnails.truths) == 2
-
-
 def test_images_may_differ_in_size(tmp_path: Path) -> None:
     for number, width in enumerate((16, 16, 24, 16)):
         save(tmp_path / "val" / f"{number}.png", np.concatenate([noise(width, 16, number)] * 2, axis=1))
@@ -379,27 +355,24 @@ def test_images_may_differ_in_size(tmp_path: Path) -> None:
     assert validate(Toy(same), (data, data), "l1").figures == {"l1": 0}
 
 
-def test_large_images_are_taken_a_few_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = pairs(tmp_path)[0]
-    for pixels, expected in ((3 * 16 * 16, [3, 3]), (100, [1] * 6)):
-        monkeypatch.setattr(samples, "BATCH_PIXELS", pixels)
-        assert [len(part.batch) for part in samples.ValidationSamples(data, 6).batches("cpu")] == expected
-
-
-def test_the_company_of_an_image_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_batches_nor_the_cache_change_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, model = pairs(tmp_path), tiny.pix2pix()
     found = validate(model, data, "l1", "ssim").figures
-    monkeypatch.setattr(samples, "BATCH_SIZE", 1)
-    monkeypatch.setattr(samples, "CACHE_BYTES", 0)
-    assert validate(model, data, "l1", "ssim").figures == pytest.approx(found, rel=1e-5)
+    for pixels, cached, sizes in ((3 * 16 * 16, 5000, [3, 3]), (100, 0, [1] * 6)):
+        monkeypatch.setattr(samples, "BATCH_PIXELS", pixels)
+        monkeypatch.setattr(samples, "CACHE_BYTES", cached)
+        assert [len(part.batch) for part in samples.ValidationSamples(data[0], 6).batches("cpu")] == sizes
+        validator = Validator(*data, ["l1", "ssim"], PLAIN)
+        for _ in range(2):
+            assert validator.run(model).figures == pytest.approx(found, rel=1e-5)
 
 
-def test_images_that_do_not_stay_in_memory_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "CACHE_BYTES", 5000)
-    validator = Validator(*pairs(tmp_path), ["l1"], PLAIN)
-    first, second = (validator.run(Toy(same)).figures for _ in range(2))
-    assert first == second
-    assert validator.held_out._cache is None
+def test_an_image_without_a_pair_is_not_counted_twice(tmp_path: Path) -> None:
+    numbered(tmp_path / "valA", 2, size=16)
+    numbered(tmp_path / "valB", 5, size=16)
+    data = read(tmp_path, "unaligned")
+    validator = Validator(data, data, ["cycle"], PLAIN)
+    assert len(validator) == len(validator.run(Toy(same, same)).thumbnails.truths) == 2
 
 
 def test_an_unusable_file_is_left_out_and_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -469,66 +442,44 @@ def test_nothing_is_changed(
 # Which was the best
 
 
-def test_the_best_is_the_least_or_the_greatest() -> None:
-    least, greatest = BestCheckpoint("l1", False), BestCheckpoint("psnr", True)
-    assert [least.update({"l1": value}, images, 5) for images, value in enumerate((3.0, 4.0, 3.0, 2.0))] == [
-        True,
-        False,
-        False,
-        True,
-    ]
-    assert [greatest.update({"psnr": value}, 0, 5) for value in (3.0, 4.0, 3.0, math.inf)] == [True, True, False, True]
-    assert least.state_dict() == {
-        "metric": "l1",
-        "higher_is_better": False,
-        "best": 2.0,
-        "best_images": 3,
-        "count": 4,
-        "since_best": 0,
-        "mark": 2.0,
-        "figures": {"l1": 2.0},
-        "best_figures": {"l1": 2.0},
-        "size": 5,
-    }
+@pytest.mark.parametrize(
+    ("metric", "higher", "values", "bests", "since_best"),
+    [
+        ("l1", False, (3.0, 4.0, 3.0, 2.0), [True, False, False, True], 0),
+        ("psnr", True, (3.0, 4.0, 3.0, math.inf), [True, True, False, True], 0),
+        ("l1", False, (math.nan, 0.5, math.nan), [False, True, False], 1),
+        ("l1", False, (0.3172, 0.317199, 0.317198, 0.31, 0.309999), [True] * 5, 1),  # rounding is no improvement
+        ("psnr", True, (20.0, 25.0, 24.0, 24.5), [True, True, False, False], 2),
+    ],
+)
+def test_the_best_validation(metric: str, higher: bool, values: Any, bests: list[bool], since_best: int) -> None:
+    checkpoint = BestCheckpoint(metric, higher)
+    assert [checkpoint.update({metric: value}, images, 5) for images, value in enumerate(values)] == bests
+    assert checkpoint.since_best == since_best
+    assert checkpoint.best == values[max(row for row, is_best in enumerate(bests) if is_best)]
+    assert not checkpoint.exhausted(None) and not checkpoint.exhausted(since_best + 1)
+    assert checkpoint.exhausted(since_best) and str(checkpoint.best_images) in str(checkpoint)
 
 
-def test_what_is_no_number_is_never_the_best() -> None:
-    selection = BestCheckpoint("l1", False)
-    assert not selection.update({"l1": math.nan}, 1, 5)
-    assert not selection.update({"psnr": 3}, 2, 5)
-    assert (selection.best, selection.since_best, selection.watched({"l1": math.nan})) == (None, 2, math.inf)
-    assert str(selection) == "none of 2 validations gave a l1"
-    assert selection.update({"l1": 0.5}, 3, 5)
-    assert not selection.update({"l1": math.nan}, 4, 5)
-    assert selection.best == 0.5
+def test_without_a_number_nothing_is_the_best() -> None:
+    checkpoint = BestCheckpoint("l1", False)
+    assert not checkpoint.update({"psnr": 3}, 2, 5)
+    assert (checkpoint.best, checkpoint.watched({"l1": math.nan}), checkpoint.watched({"l1": 2})) == (None, math.inf, 2)
+    assert "l1" in str(checkpoint) and BestCheckpoint("psnr", True).watched({"psnr": 25.0}) == -25
 
 
-def test_patience_does_not_wait_for_rounding() -> None:
-    selection = BestCheckpoint("l1", higher_is_better=False)
-    bests = [selection.update({"l1": value}, 1, 1) for value in (0.3172, 0.317199, 0.317198, 0.31)]
-    assert bests == [True] * 4
-    assert selection.since_best == 0
-    selection.update({"l1": 0.309999}, 1, 1)
-    assert (selection.best, selection.since_best) == (0.309999, 1)
-
-
-def test_patience_ends() -> None:
-    selection = BestCheckpoint("psnr", True)
-    for images, value in enumerate((20.0, 25.0, 24.0, 24.5)):
-        assert not selection.exhausted(2)
-        selection.update({"psnr": value}, 1000 * images, 5)
-    assert selection.exhausted(2) and not selection.exhausted(3) and not selection.exhausted(None)
-    assert str(selection) == "the best psnr, 25, was after 1,000 images; 2 validations brought no gain"
-    assert selection.watched({"psnr": 25.0}) == -25
-
-
-def test_a_selection_goes_on() -> None:
+def test_the_state_of_the_best_checkpoint() -> None:
     first, second = BestCheckpoint("l1", False), BestCheckpoint("l1", False)
     first.update({"l1": 0.2, "ssim": 0.5}, 7, 5)
     first.update({"l1": 0.3, "ssim": 0.6}, 8, 5)
-    second.load_state_dict(first.state_dict())
-    assert second.state_dict() == first.state_dict()
-    assert [selection.update({"l1": 0.25}, 9, 5) for selection in (first, second)] == [False, False]
+    state = first.state_dict()
+    assert state == {
+        **{"metric": "l1", "higher_is_better": False, "best": 0.2, "best_images": 7, "mark": 0.2},
+        **{"count": 2, "since_best": 1, "size": 5},
+        **{"figures": {"l1": 0.3, "ssim": 0.6}, "best_figures": {"l1": 0.2, "ssim": 0.5}},
+    }
+    second.load_state_dict(state)
+    assert [each.update({"l1": 0.25}, 9, 5) for each in (first, second)] == [False, False]
     assert second.state_dict() == first.state_dict()
 
 
@@ -538,13 +489,13 @@ def test_a_selection_goes_on() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_freq": -1}, "--val_freq -1: must be at least 0"),
-        ({"val_size": 0}, "--val_size 0: must be at least 1"),
-        ({"patience": 0}, "--patience 0: must be at least 1"),
-        ({"val_fraction": 1.0}, "--val_fraction 1: must be between 0 and 0.99"),
-        ({"val_metrics": ("l1", "lpip")}, "--val_metrics 'lpip': choose from l1, psnr, .*miou"),
-        ({"best_metric": "loss"}, "--best_metric 'loss': choose from l1, psnr, .*miou"),
-        ({"val_metrics": ("l1", "psnr"), "best_metric": "ssim"}, "--best_metric 'ssim': choose from l1, psnr"),
+        ({"val_freq": -1}, "--val_freq -1"),
+        ({"val_size": 0}, "--val_size 0"),
+        ({"patience": 0}, "--patience 0"),
+        ({"val_fraction": 1.0}, "--val_fraction 1"),
+        ({"val_metrics": ("l1", "lpip")}, "--val_metrics 'lpip'.*l1, psnr"),
+        ({"best_metric": "loss"}, "--best_metric 'loss'.*l1, psnr"),
+        ({"val_metrics": ("l1", "psnr"), "best_metric": "ssim"}, "--best_metric 'ssim'.*l1, psnr"),
         ({"val_phase": "val", "val_fraction": 0.1}, "--val_phase val and --val_fraction 0.1"),
         ({"val_freq": 0, "patience": 3}, "--val_freq 0 .*--patience"),
         ({"val_freq": 0, "best_metric": "l1"}, "--val_freq 0 .*--best_metric"),
