@@ -314,19 +314,6 @@ def test_precision_and_recall_by_hand() -> None:
     assert precision_recall(features, torch.cat([features, features + 100])) == (1, 0.5)
 
 
-def test_the_inception_score_of_a_toy_classifier(tmp_path: Path) -> None:
-    extractor = load_extractor(script(LikeNvidia(), tmp_path / "nvidia.pt"))
-    both = torch.cat([plain(255, 0, 0, count=3), plain(0, 255, 0, count=3)])
-    first = math.exp(127 / 128) / (math.exp(127 / 128) + math.exp(-2))  # of red, that it is of class 0
-    second = math.exp(-1) / (math.exp(-1) + math.exp(127 / 64))
-    mean = (first + second) / 2
-    divergence = sum(p * math.log(p / q) for s in (first, second) for p, q in ((s, mean), (1 - s, 1 - mean))) / 2
-    found = extractor(both)
-    assert feature_values(["inception_score"], found, found) == {
-        "inception_score": pytest.approx(math.exp(divergence), rel=1e-5)
-    }
-
-
 def test_the_inception_score_goes_from_one_to_the_number_of_classes() -> None:
     assert inception_score(torch.eye(5).repeat(4, 1)) == pytest.approx(5)
     assert inception_score(torch.tensor([[0.25, 0.75, 0.0]]).repeat(9, 1)) == pytest.approx(1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from i2i.metrics import METRICS
-from i2i.metrics.compute import check_features, feature_values
+from i2i.metrics.compute import feature_values
 from i2i.metrics.distribution import Features
 
 LOW, HIGH = 0.025, 0.975
@@ -51,7 +51,6 @@ def feature_intervals(
         UserError: as `feature_values` does.
     """
     names = tuple(names)
-    check_features(names, fake, real)
     centres = feature_values(names, fake, real) if values is None else values
     generator = torch.Generator().manual_seed(seed)
     fewest = min(_rows(len(side.features)) for side in (fake, real))

@@ -55,21 +55,17 @@ def feature_values(names: Iterable[str], fake: Features, real: Features) -> dict
     Raises:
         UserError: if there are too few images, or no class probabilities, for one of them.
     """
-    names = tuple(names)
-    check_features(names, fake, real)
-    return {name: METRICS[name].compute(fake, real) for name in names}  # type: ignore[misc]
-
-
-def check_features(names: Iterable[str], fake: Features, real: Features) -> None:
-    """Raise UserError if there are too few images, or no class probabilities, for one of the metrics."""
+    values = {}
     for name in names:
+        metric = METRICS[name]
         for side, found in (("generated", len(fake.features)), ("real", len(real.features))):
-            if found < METRICS[name].min_images:
-                raise UserError(
-                    f"{name} needs at least {METRICS[name].min_images} images on each side, there are {found} {side}"
-                )
-        if METRICS[name].needs_classes and fake.probabilities is None:
+            if found < metric.min_images:
+                raise UserError(f"{name} needs at least {metric.min_images} images, there are {found} {side} ones")
+        if metric.needs_classes and fake.probabilities is None:
             raise UserError(f"{name} needs a classifier; this --inception network gives features only")
+        assert metric.compute is not None
+        values[name] = metric.compute(fake, real)
+    return values
 
 
 def label_values(names: Iterable[str], confusion: Tensor) -> dict[str, float]:

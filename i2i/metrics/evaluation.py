@@ -58,17 +58,21 @@ def _check_sizes(names: Sequence[str], generated: Sizes, real: Sizes) -> None:
 def _results(data: EvaluationData, suite: MetricSuite, sizes: Sizes) -> tuple[list[MetricResult], dict[str, str]]:
     """Return the results by metric and a description of the baselines; `sizes` are those of the real images."""
     made = Baselines(data, sizes[0])
-    by_kind = {
-        "paired": lambda: _paired(data, suite, made, sizes),
-        "features": lambda: _features(data, suite, made),
-        "cycle": lambda: _cycle(data, suite),
-        "labels": lambda: _labels(data, suite, made),
-    }
+    by_kind = {"paired": _paired, "features": _features, "cycle": _cycle, "labels": _labels}
     kinds = [kind for kind in by_kind if suite.of_kind(kind)]
-    found = {result.name: result for kind in kinds for result in by_kind[kind]()}
+    found = {result.name: result for kind in kinds for result in by_kind[kind](data, suite, made, sizes)}
     about = made.about | {"real": "; ".join(REAL["maps" if data.maps is not None else kind] for kind in kinds)}
     shown = {name: text for name, text in about.items() if any(name in result.baselines for result in found.values())}
     return [found[name] for name in suite.metrics], shown
+
+
+def _baselines(made: Baselines, score: Callable[[ImageSet], Scores]) -> dict[str, Callable[[], Scores]]:
+    return {"copy": lambda: score(made.copy), "mean": lambda: score(made.mean), "nearest": lambda: score(made.nearest)}
+
+
+def _others(images: ImageSet, suite: MetricSuite) -> SelectedImages:
+    """Return for each image another one."""
+    return SelectedImages(images, derangement(len(images), suite.seed))
 
 
 def _paired(data: EvaluationData, suite: MetricSuite, made: Baselines, sizes: Sizes) -> list[MetricResult]:
@@ -78,67 +82,48 @@ def _paired(data: EvaluationData, suite: MetricSuite, made: Baselines, sizes: Si
     def score(images: ImageSet) -> Scores:
         return suite.pairs(ResizedImages(images, sizes), real)
 
-    return _compared(
-        suite.pairs(data.generated, real),
-        {
-            "copy": lambda: score(made.copy),
-            "mean": lambda: score(made.mean),
-            "nearest": lambda: score(made.nearest),
-            "real": lambda: score(SelectedImages(real, derangement(len(real), suite.seed))),
-        },
-    )
+    baselines = _baselines(made, score) | {"real": lambda: score(_others(real, suite))}
+    return _compared(suite.pairs(data.generated, real), baselines)
 
 
-def _features(data: EvaluationData, suite: MetricSuite, made: Baselines) -> list[MetricResult]:
+def _features(data: EvaluationData, suite: MetricSuite, made: Baselines, sizes: Sizes) -> list[MetricResult]:
     assert data.real is not None
     real = suite.features(data.real)
 
     def score(images: ImageSet) -> Scores:
         return suite.sets(suite.features(images), real)
 
-    baselines: dict[str, Callable[[], Scores]] = {
-        "copy": lambda: score(made.copy),
-        "mean": lambda: score(made.mean),
-        "nearest": lambda: score(made.nearest),
-        "real": lambda: suite.floor(real),
-    }
+    baselines = _baselines(made, score) | {"real": lambda: suite.floor(real)}
     if data.training is not None:
         baselines["training"] = lambda: score(made.training)
     return _compared(score(data.generated), baselines)
 
 
-def _cycle(data: EvaluationData, suite: MetricSuite) -> list[MetricResult]:
+def _cycle(data: EvaluationData, suite: MetricSuite, made: Baselines, sizes: Sizes) -> list[MetricResult]:
     assert data.restored is not None and data.inputs is not None
     inputs = data.inputs
     sizes = [(inputs[row].shape[2], inputs[row].shape[1]) for row in range(len(inputs))]
-    made = Baselines(EvaluationData(inputs, inputs, True, data.names, data.formats), sizes[0])
+    mean = Baselines(EvaluationData(inputs, inputs, True, data.names, data.formats), sizes[0])
 
     def score(images: ImageSet) -> Scores:
         return suite.cycles(ResizedImages(images, sizes), inputs)
 
-    return _compared(
-        suite.cycles(data.restored, inputs),
-        {
-            "copy": lambda: score(inputs),
-            "mean": lambda: score(made.mean),
-            "real": lambda: score(SelectedImages(inputs, derangement(len(inputs), suite.seed))),
-        },
-    )
+    baselines: dict[str, Callable[[], Scores]] = {
+        "copy": lambda: score(inputs),
+        "mean": lambda: score(mean.mean),
+        "real": lambda: score(_others(inputs, suite)),
+    }
+    return _compared(suite.cycles(data.restored, inputs), baselines)
 
 
-def _labels(data: EvaluationData, suite: MetricSuite, made: Baselines) -> list[MetricResult]:
+def _labels(data: EvaluationData, suite: MetricSuite, made: Baselines, sizes: Sizes) -> list[MetricResult]:
     assert data.truth is not None
     truth = data.truth
     score = partial(suite.labels, truth=truth, num_classes=data.num_classes)
     if data.maps is not None:
-        other = {"real": lambda: score(SelectedImages(truth, derangement(len(truth), suite.seed)))}
-        return _compared(score(data.maps), other)
+        return _compared(score(data.maps), {"real": lambda: score(_others(truth, suite))})
     sizes = [(truth[row].shape[1], truth[row].shape[0]) for row in range(len(truth))]
-    baselines: dict[str, Callable[[], Scores]] = {
-        "copy": lambda: score(ResizedImages(made.copy, sizes)),
-        "mean": lambda: score(ResizedImages(made.mean, sizes)),
-        "nearest": lambda: score(ResizedImages(made.nearest, sizes)),
-    }
+    baselines = _baselines(made, lambda images: score(ResizedImages(images, sizes)))
     if data.paired and (real := data.real) is not None:
         baselines["real"] = lambda: score(ResizedImages(real, sizes))
     return _compared(score(data.generated), baselines)

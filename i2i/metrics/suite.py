@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from i2i.data.batch import normalise
 from i2i.errors import UserError
 from i2i.metrics import METRICS
-from i2i.metrics.bootstrap import Interval, feature_intervals, mean_interval
+from i2i.metrics.bootstrap import feature_intervals, mean_interval
 from i2i.metrics.compute import feature_values, label_values, paired_values
 from i2i.metrics.config import MetricNetworksConfig
 from i2i.metrics.distribution import Features
@@ -101,8 +101,8 @@ class MetricSuite:
 
     def _mean(self, values: Tensor) -> Score:
         sensible = self.replicates > 0 and len(values) > 1 and bool(values.isfinite().all())
-        interval = mean_interval(values, self.replicates, self.seed) if sensible else None
-        return _score(values.mean().item(), interval, len(values), len(values))
+        low, high = mean_interval(values, self.replicates, self.seed) if sensible else (None, None)
+        return Score(values.mean().item(), low, high, len(values), len(values))
 
     def features(self, images: ImageSet) -> Features:
         """Return the features of a set; each image of a SelectedImages is processed only once."""
@@ -137,11 +137,12 @@ class MetricSuite:
 
     def _of_sets(self, names: Sequence[str], fake: Features, real: Features) -> dict[str, Score]:
         values = feature_values(names, fake, real)
-        intervals: dict[str, Interval] = {}
+        intervals: Mapping[str, tuple[float | None, float | None]] = {}
         if self.replicates:
             intervals = feature_intervals(names, fake, real, self.replicates, self.seed, values)
         counts = len(fake.features), len(real.features)
-        return {name: _score(values[name], intervals.get(name), *counts) for name in names}
+        nothing = None, None
+        return {name: Score(values[name], *intervals.get(name, nothing), *counts) for name in names}
 
     def labels(self, found: ImageSet, truth: LabelMapFiles, num_classes: int) -> dict[str, Score]:
         """Return the label metrics of label maps (H, W), or of photos, which the segmentation network labels."""
@@ -167,14 +168,9 @@ class MetricSuite:
         for name in names:
             drawn = torch.tensor([found[name] for found in replicates], dtype=torch.double)
             ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.double)
-            interval = Interval(*drawn.nanquantile(ends).tolist()) if len(drawn) and count > 1 else None
-            scores[name] = _score(values[name], interval, count, count)
+            low, high = drawn.nanquantile(ends).tolist() if len(drawn) and count > 1 else (None, None)
+            scores[name] = Score(values[name], low, high, count, count)
         return scores
-
-
-def _score(value: float, interval: Interval | None, fakes: int, reals: int) -> Score:
-    low, high = interval or (None, None)
-    return Score(value, low, high, fakes, reals)
 
 
 def _same_channels(fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
