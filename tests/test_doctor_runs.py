@@ -205,7 +205,7 @@ def by_heart(root: Path, count: int) -> Validator:
 
 
 def trained_on(validator: Validator) -> Batch:
-    parts = [part.batch for part in validator.training.parts("cpu")]
+    parts = [part.batch for part in validator.training.batches("cpu")]
     a, b = (torch.cat([normalise(part.image(domain)) for part in parts]) for domain in "ab")
     return Batch(a=a, b=b)
 

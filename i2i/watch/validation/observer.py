@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class ValidationObserver(Observer):
     """Validates every `every` images, asks to save the best weights, and to stop after `--patience` validations.
 
-    `selection` knows which validation was the best, or is None where no metric says what is good.
+    `selection` keeps track of the best validation; it is None if no metric measures quality.
     """
 
     name = "validation"
