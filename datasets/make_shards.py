@@ -14,7 +14,7 @@ from command_line import Parser, bounded, folder, run
 from PIL import Image
 
 from i2i.config import expanded_path
-from i2i.data import DATASETS, DataConfig, ImageDataset, build_dataset
+from i2i.data import LAYOUTS, DataConfig, ImageDataset, build_dataset
 from i2i.data.files import read_bytes, suffix
 from i2i.data.layouts.classes import ClassDataset
 from i2i.data.shards import CLASSES, class_names
@@ -34,7 +34,7 @@ def build_parser() -> Parser:
         help="the data set, as for train.py: a folder, a manifest ...",
     )
     parser.add_argument("out", type=folder, metavar="OUT", help="the folder to write <phase>-000000.tar, ... into")
-    parser.add_argument("--dataset_mode", choices=tuple(DATASETS), default="unaligned", help="layout of the data set")
+    parser.add_argument("--dataset_mode", choices=tuple(LAYOUTS), default="unaligned", help="layout of the data set")
     parser.add_argument("--phase", default="train", help="which part of it")
     other: dict[str, Any] = {"default": argparse.SUPPRESS, "metavar": "DIR"}
     parser.add_argument("--conditions", nargs="+", help="folders of condition images", **other)

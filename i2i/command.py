@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
-from i2i.data.loader import worker_failure
+from i2i.data.workers import worker_failure
 from i2i.errors import UserError, end, ending
 from i2i.training.nonfinite import Diverged
 

@@ -28,7 +28,7 @@ def device(pixels: np.ndarray, parameters: np.ndarray, domain: Domain) -> np.nda
     """What the device makes of one image, in the values of `pixels`; of a label map (H, W), the classes."""
     tensor = domain.to_tensor(pixels)
     unit = tensor / 127.5 - 1 if tensor.dtype == torch.uint8 else tensor
-    changed = augment_batch(unit[None], torch.from_numpy(parameters)[None], [domain])[0]
+    changed = augment_batch(unit[None], parameters[None], [domain])[0]
     if domain.is_labels:
         return changed.argmax(0).numpy()
     return ((changed + 1) / 2 * (domain.high - domain.low) + domain.low).permute(1, 2, 0).numpy()
@@ -120,7 +120,7 @@ def test_label_maps_keep_their_classes_and_colours(preset: str, kind: type) -> N
 def test_one_hot_stays_one_hot_on_the_device() -> None:
     classes = torch.from_numpy(eight_bit(smooth(1))[..., 0] // 32).long()
     one_hot = torch.nn.functional.one_hot(classes, 8).permute(2, 0, 1)[None] * 2.0 - 1
-    changed = augment_batch(one_hot, torch.from_numpy(drawn("strong", 4))[None], [Domain(8, "labels", 0, 7)])
+    changed = augment_batch(one_hot, drawn("strong", 4)[None], [Domain(8, "labels", 0, 7)])
     assert changed.unique().tolist() == [-1, 1] and changed.sum(1).unique().tolist() == [-6]
 
 
@@ -130,7 +130,7 @@ def test_neutral_changes_give_back_every_bit(backend: Backend) -> None:
         unchanged = backend(pixels, NEUTRAL, domain)
         np.testing.assert_array_equal(np.rint(unchanged), pixels)
     batch = torch.rand(1, 3, 8, 8) * 2 - 1
-    assert torch.equal(augment_batch(batch, torch.from_numpy(NEUTRAL)[None], [Domain()]), batch)
+    assert torch.equal(augment_batch(batch, NEUTRAL[None], [Domain()]), batch)
 
 
 @both
@@ -212,7 +212,7 @@ def test_mirrored_views_are_images_like_others(backend: Backend) -> None:
 
 def test_the_device_changes_each_sample_by_itself() -> None:
     batch = torch.rand(5, 3, 24, 32) * 2 - 1
-    parameters = torch.from_numpy(np.stack([NEUTRAL, *(drawn("strong", seed) for seed in range(4))]))
+    parameters = np.stack([NEUTRAL, *(drawn("strong", seed) for seed in range(4))])
     changed = augment_batch(batch, parameters, [Domain()])
     alone = [augment_batch(batch[i : i + 1], parameters[i : i + 1], [Domain()]) for i in range(5)]
     torch.testing.assert_close(changed, torch.cat(alone), atol=2e-4, rtol=0)
@@ -223,14 +223,14 @@ def test_the_device_changes_each_sample_by_itself() -> None:
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
 def test_the_device_keeps_type_and_format(dtype: torch.dtype, memory_format: torch.memory_format) -> None:
     exact = torch.from_numpy(smooth(5)).permute(2, 0, 1)[None].float() * 2 - 1
-    domains, parameters = [Domain(), Domain(2)], torch.from_numpy(drawn("strong", 7))[None]
+    domains, parameters = [Domain(), Domain(2)], drawn("strong", 7)[None]
     changed = augment_batch(exact.to(dtype).contiguous(memory_format=memory_format), parameters, domains)
     assert changed.dtype == dtype and changed.is_contiguous(memory_format=memory_format)
     torch.testing.assert_close(changed.float(), augment_batch(exact, parameters, domains), atol=0.02, rtol=0)
 
 
 def test_the_device_is_never_waited_for() -> None:
-    parameters = torch.from_numpy(np.stack([drawn("strong", seed) for seed in range(4)]))
+    parameters = np.stack([drawn("strong", seed) for seed in range(4)])
     images = torch.empty(4, 11, 16, 16, device="meta")  # has no values: whoever looks at them fails
     domains = [Domain(), Domain(5, "labels", 0, 4), Domain(2, "chroma", -110, 110), Domain(1)]
     assert augment_batch(images, parameters, domains).shape == images.shape
@@ -260,7 +260,7 @@ def test_the_conditions_of_a_sample_move_together_on_the_device() -> None:
     column = torch.arange(64.0).expand(48, 64) / 32 - 1
     classes = torch.stack([column < 0, column >= 0]) * 2.0 - 1
     batch = torch.cat([column.expand(3, 48, 64), classes, column[None]])[None]
-    changed = augment_batch(batch, torch.from_numpy(drawn("strong", 8, color=False))[None], domains)[0]
+    changed = augment_batch(batch, drawn("strong", 8, color=False)[None], domains)[0]
     torch.testing.assert_close(changed[5], changed[0])
     inside = changed[0].abs() > 0.04
     assert torch.equal((changed[4] > 0)[inside], (changed[0] >= 0)[inside])

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2i.data import DataConfig, Key, Sample
+from i2i.data import Key, Sample
 from i2i.data.cache import GIB, PAGE, ImageCache, build_cache, user_cache_folder
 from i2i.errors import UserError
 from tests.pictures import dataset, noise, save
@@ -217,13 +217,13 @@ def test_a_killed_writer_leaves_no_half_entry(tmp_path: Path, source: str) -> No
 
 
 def built(root: Path, kind: str, **options: object) -> ImageCache:
-    keep = build_cache(DataConfig(dataroot=str(root), cache=kind, **options), ["x.png"] * 4)  # type: ignore[arg-type]
+    keep = build_cache(kind, data=(str(root), options.pop("load_size", (286,))), images=4, **options)  # type: ignore[arg-type]
     assert keep is not None
     return keep
 
 
 def test_none_is_none() -> None:
-    assert build_cache(DataConfig(dataroot="x"), ["x.png"]) is None
+    assert build_cache("none", data=(), images=1) is None
 
 
 def test_memory_is_given_back(tmp_path: Path, source: str) -> None:
@@ -248,9 +248,8 @@ def test_memory_is_given_back(tmp_path: Path, source: str) -> None:
 
 LEFT = """
 import os, signal, sys
-from i2i.data import DataConfig, Key, Sample
 from i2i.data.cache import build_cache
-cache = build_cache(DataConfig(dataroot="x", cache="ram"), ["x.png"])
+cache = build_cache("ram", data=("x",), images=1)
 print(cache.root, flush=True)
 """
 
@@ -268,10 +267,10 @@ def test_memory_is_given_back_by_programs_that_end(tmp_path: Path, killed: bool)
 def test_disk_is_used_again_and_told_apart_by_data_set(tmp_path: Path, source: str) -> None:
     where, make = str(tmp_path / "cache"), Counted(noise(4, 4))
     for _ in range(2):
-        built(tmp_path, "disk", cache_dir=where).get(source, "", make)
+        built(tmp_path, "disk", folder=where).get(source, "", make)
     assert make.calls == 1
-    names = {built(tmp_path / root, "disk", cache_dir=where).folder.name for root in ("a", "b", "a")}
-    names.add(built(tmp_path / "a", "disk", cache_dir=where, load_size=(300,)).folder.name)
+    names = {built(tmp_path / root, "disk", folder=where).folder.name for root in ("a", "b", "a")}
+    names.add(built(tmp_path / "a", "disk", folder=where, load_size=(300,)).folder.name)
     assert len(names) == 3
 
 
@@ -289,7 +288,7 @@ def test_disk_lies_where_the_system_keeps_such_things(tmp_path: Path, monkeypatc
 def test_a_cache_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="^--cache_dir: .*file.*: Not a directory$"):
-        built(tmp_path, "disk", cache_dir=str(tmp_path / "file"))
+        built(tmp_path, "disk", folder=str(tmp_path / "file"))
 
 
 def announced(keep: ImageCache, caplog: pytest.LogCaptureFixture) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from i2i.data import Batch, BatchStream, ImageError, Sample, collate
+from i2i.data import Batch, BatchStream, ImageError, Sample, collate, loader
 from i2i.data.batch import normalise
 from i2i.data.order import MIXED, EndlessOrder
-from i2i.data.prefetch import Direct, Prefetcher, SideStream
-from i2i.data.transport import SLOTS, _received
+from i2i.data.prefetch import SideStream, prefetched
+from i2i.data.transport import BUFFERS, known_buffers
+from i2i.errors import UserError
 from tests.pictures import coordinates, dataset, equal, noise, numbered, numbers, save
 
 RANDOM: dict[str, Any] = {"preprocess": "resize_and_crop", "load_size": (12, 10), "crop_size": (8,), "flip": True}
@@ -152,20 +153,24 @@ def sample(dtype: type = np.uint8, channels: int = 3, **fields: Any) -> Sample:
 
 
 def test_a_batch_has_all_that_its_samples_have() -> None:
-    changes = [torch.arange(4.0) + number for number in range(2)]
+    changes = [np.arange(4.0) + number for number in range(2)]
+    extras = [{"mask": torch.ones(1, 6, 5), "text": torch.full((5,), float(number))} for number in range(2)]
     image = torch.arange(30, dtype=torch.uint8).view(1, 6, 5)
     batch = collate(
         [
-            sample(b=image, path_b="b.png", label=7, changes_a=changes[0], changes_b=-changes[0], kind="uint8"),
-            sample(b=image + 1, path_b="c.png", label=8, changes_a=changes[1], changes_b=-changes[1], kind="uint16"),
+            sample(b=image, path_b="b.png", label=7, changes={"a": changes[0]}, extras=extras[0], kind="uint8"),
+            sample(b=image + 1, path_b="c.png", label=8, changes={"a": changes[1]}, extras=extras[1], kind="uint16"),
         ]
     )
     assert isinstance(batch, Batch) and batch.a is not None and batch.b is not None
     assert torch.equal(batch.a, torch.stack([sample().a] * 2))  # type: ignore[list-item]
     assert torch.equal(batch.b, torch.stack([image, image + 1]))
     assert torch.equal(batch.labels(), torch.tensor([7, 8]))
-    assert torch.equal(batch.changes_a, torch.stack(changes))  # type: ignore[arg-type]
-    assert torch.equal(batch.changes_b, -torch.stack(changes))  # type: ignore[arg-type]
+    assert batch.changes.keys() == {"a"} and np.array_equal(batch.changes["a"], changes)
+    assert {name: tuple(extra.shape) for name, extra in batch.extras.items()} == {"mask": (2, 1, 6, 5), "text": (2, 5)}
+    assert batch.extra("text")[:, 0].tolist() == [0, 1]
+    with pytest.raises(UserError, match="'depth'"):
+        batch.extra("depth")
     assert (batch.paths_b, batch.kinds, batch.skipped) == (("b.png", "c.png"), ("uint8", "uint16"), ((), ()))
 
 
@@ -189,14 +194,14 @@ def test_bytes_and_floats_meet_in_one_batch() -> None:
 
 def test_a_worker_sends_its_batches_through_the_same_few_pieces_of_memory(tmp_path: Path) -> None:
     numbered(tmp_path, 4)
-    loader = iter(BatchStream(dataset(tmp_path, "single", num_threads=1, serial_batches=True), 2)._loader())
+    batches = iter(BatchStream(dataset(tmp_path, "single", num_threads=1, serial_batches=True), 2)._loader())
     places = []
     for number in range(20):
-        batch = next(loader)
+        batch = next(batches)
         assert batch.a.is_shared() and numbers(batch.a) == [2 * number % 4, 2 * number % 4 + 1]
         places.append(batch.a.data_ptr())
-    assert len(set(places)) == SLOTS
-    assert all(len(set(places[start : start + SLOTS])) == SLOTS for start in range(16))
+    assert len(set(places)) == BUFFERS
+    assert all(len(set(places[start : start + BUFFERS])) == BUFFERS for start in range(16))
 
 
 @pytest.mark.parametrize("mode", ["single", "aligned", "classes"])
@@ -211,7 +216,7 @@ def test_what_a_stream_gives_stays_as_it_is(tmp_path: Path, mode: str, deep: boo
     kept = {}
     for workers in (0, 2):
         following = BatchStream(dataset(tmp_path, mode, num_threads=workers, **options), 2)
-        kept[workers] = [following() for _ in range(6 * SLOTS)]
+        kept[workers] = [following() for _ in range(6 * BUFFERS)]
     for first, second in zip(kept[0], kept[2], strict=True):
         assert equal(first, second) and first.tensors().keys() == second.tensors().keys()
         assert all(torch.equal(value, second.tensors()[name]) for name, value in first.tensors().items())
@@ -238,64 +243,61 @@ def test_the_device_does_what_a_worker_would(tmp_path: Path, mode: str) -> None:
     }
     for _ in range(2):
         worker, device, plain = (stream() for stream in streams.values())
-        assert worker.changes_a is None and device.changes_a is not None
+        assert not worker.changes and set(device.changes) == {"a", "b"}
         for domain in "ab":
             expected, found, untouched = (batch.image(domain) for batch in (worker, device, plain))
             assert (found - expected).abs().mean() < 0.02 < (untouched - expected).abs().mean()
 
 
-class Recorded:
-    """A transfer that writes down what is asked of it."""
-
-    def __init__(self, ahead: bool) -> None:
-        self.ahead = ahead
-        self.done: list[str] = []
-
-    def begin(self, batch: Batch) -> Batch:
-        self.done.append(f"begin {batch.paths_a[0]}")
-        return batch
-
-    def end(self, batch: Batch) -> Batch:
-        self.done.append(f"end {batch.paths_a[0]}")
-        return batch
-
-
-def named(*names: str) -> Iterator[Batch]:
+def named(*names: str) -> Iterator[Batch | ImageError]:
     return iter([Batch(paths_a=(name,)) for name in names])
 
 
-@pytest.mark.parametrize(
-    ("ahead", "order"),
-    [(False, ["begin 0", "end 0", "begin 1", "end 1"]), (True, ["begin 0", "end 0", "begin 1", "end 1", "begin 2"])],
-)
-def test_the_next_batch_sets_out_once_one_has_arrived(ahead: bool, order: list[str]) -> None:
-    transfer = Recorded(ahead)
-    following = Prefetcher(named("0", "1", "2"), transfer)
+def test_the_next_batch_begins_once_one_has_arrived() -> None:
+    done: list[str] = []
+
+    def noted(step: str) -> Callable[[Batch], Batch]:
+        return lambda batch: done.append(f"{step} {batch.paths_a[0]}") or batch  # type: ignore[func-returns-value]
+
+    following = prefetched(named("0", "1", "2"), noted("begin"), noted("finish"))
     assert [batch.paths_a for batch in itertools.islice(following, 2)] == [("0",), ("1",)]  # type: ignore[union-attr]
-    assert transfer.done == order
+    assert done == ["begin 0", "finish 0", "begin 1", "finish 1", "begin 2"]
 
 
-def test_a_problem_ahead_waits_for_its_turn() -> None:
+def test_an_error_ahead_keeps_its_place() -> None:
     error = ImageError("bad")
-    following = Prefetcher(iter([*named("0"), error, *named("1")]), Recorded(ahead=True))
-    assert [next(following) is error for _ in range(2)] == [False, True]
 
-    def dying() -> Iterator[Batch]:
+    def batches() -> Iterator[Batch | ImageError]:
         yield from named("0")
+        yield error
+        yield from named("1")
         raise RuntimeError("DataLoader worker (pid 1) is killed")
 
-    following = Prefetcher(dying(), Recorded(ahead=True))
-    assert isinstance(next(following), Batch)
+    following = prefetched(batches(), lambda batch: batch, lambda batch: batch)
+    assert [next(following) is error for _ in range(3)] == [False, True, False]
     with pytest.raises(RuntimeError, match="killed"):
         next(following)
 
 
+class CpuStream:
+    """A SideStream without CUDA."""
+
+    def __init__(self, move: Callable[[Batch], Batch], device: torch.device) -> None:
+        self.begin = move
+
+    def finish(self, batch: Batch) -> Batch:
+        return batch
+
+
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_is_fetched_ahead_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+def test_prefetched_batches_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     numbered(tmp_path, 6)
     (tmp_path / "4.png").write_bytes(b"no image")
-    monkeypatch.setattr(Direct, "ahead", True)
-    following = BatchStream(dataset(tmp_path, "single", num_threads=workers, serial_batches=True), 2)
+    monkeypatch.setattr(loader, "SideStream", CpuStream)
+    monkeypatch.setattr(Batch, "to", lambda batch, device, dtype: batch)
+    monkeypatch.setattr(Batch, "pin_memory", lambda batch: batch)
+    data = dataset(tmp_path, "single", num_threads=workers, serial_batches=True)
+    following = BatchStream(data, 2, device="cuda")
     assert [numbers(following().a) for _ in range(2)] == [[0, 1], [2, 3]]
     assert following.position == 4
     with pytest.raises(ImageError, match=r"4\.png"):
@@ -325,7 +327,7 @@ def test_the_current_stream_waits_for_the_side_stream(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: log.append(f"used by {stream.name}"))
     transfer = SideStream(lambda batch: log.append("work") or batch, torch.device("cuda"))  # type: ignore[func-returns-value]
     batch = transfer.begin(Batch(a=torch.ones(1), label=torch.ones(1)))
-    transfer.end(batch)
+    transfer.finish(batch)
     assert log == ["on side", "work", "main waits for side", "used by main", "used by main"]
 
 
@@ -349,10 +351,10 @@ def test_batches_may_go_to_devices_of_any_kind() -> None:
     assert moved.a is not None and moved.a.device.type == "meta" and moved.a.dtype == torch.float32
 
 
-def test_outgrown_memory_is_let_go(tmp_path: Path) -> None:
+def test_outgrown_buffers_are_released(tmp_path: Path) -> None:
     for number in range(12):
         save(tmp_path / f"{number}.png", noise(8 + 8 * number, 8, number))
     following = BatchStream(dataset(tmp_path, "single", num_threads=1, serial_batches=True), 1)
     for _ in range(24):
         following()
-    assert all(len(pieces) <= SLOTS for pieces in _received.values())
+    assert known_buffers and all(len(buffers) <= BUFFERS for buffers in known_buffers.values())

@@ -110,7 +110,7 @@ def test_shards_give_the_samples_of_the_folder(tmp_path: Path, make_shards: Any,
 def test_files_are_copied_as_they_are(tmp_path: Path, make_shards: Any) -> None:
     files = numbered(tmp_path / "train", 4)
     files[3].write_bytes(b"not an image, which a check will tell")
-    table = shards.columns(pack(make_shards, tmp_path, "aligned"))
+    table = shards.read_shards(pack(make_shards, tmp_path, "aligned"))
     assert [read_bytes(str(path)) for path in table.files["pair"]] == [path.read_bytes() for path in files]
     assert table.groups == [3, 1]
 
@@ -132,7 +132,7 @@ def test_samples_are_mixed_by_the_seed_alone(tmp_path: Path, make_shards: Any) -
         make_shards.main([str(tmp_path), str(tmp_path / out), "--dataset_mode", "classes", "--shuffle", seed])
         contents.append((tmp_path / out / "train-000000.tar").read_bytes())
     assert contents[0] == contents[1] != contents[2]
-    labels = shards.columns(str(tmp_path / "one" / "train-000000.tar")).labels
+    labels = shards.read_shards(str(tmp_path / "one" / "train-000000.tar")).labels
     assert labels is not None and Counter(labels) == {"cat": 30, "dog": 30}
     assert 5 < Counter(labels[:30])["cat"] < 25
 
@@ -145,7 +145,7 @@ def test_a_second_phase_has_the_class_indices_of_the_first(tmp_path: Path, make_
     assert json.loads((tmp_path / "shards" / "classes.json").read_text()) == ["cat", "dog"]
     path = str(tmp_path / "shards" / "test-000000.tar")
     assert shards.read_member(f"{path}::000000.cls") == b"1"
-    assert shards.columns(path).labels == ["dog"]
+    assert shards.read_shards(path).labels == ["dog"]
     with pytest.raises(ValueError, match="classes.json lacks the class emu"):
         make_shards.class_order(dataset(tmp_path, "classes", phase="val"), tmp_path / "shards")
 
@@ -195,7 +195,7 @@ def test_what_webdataset_writes_is_read(tmp_path: Path) -> None:
     with webdataset.TarWriter(str(tmp_path / "x.tar")) as writer:
         writer.write({"__key__": "one", "a.png": image, "b.jpg": image, "cls": 7, "json": {"label": "no"}})
         writer.write({"__key__": "sub/two", "a.png": image, "cls": 12, "txt": "a caption", "npy": image})
-    table = shards.columns(str(tmp_path / "x.tar"))
+    table = shards.read_shards(str(tmp_path / "x.tar"))
     assert {name: members(files) for name, files in table.files.items()} == {
         "a": ["one.a.png", "sub/two.a.png"],
         "b": ["one.b.jpg", None],
@@ -208,7 +208,7 @@ def test_what_webdataset_writes_is_read(tmp_path: Path) -> None:
 def test_names_are_split_as_webdataset_splits_them(tmp_path: Path) -> None:
     names = ("./1.A.PNG", "./1.b.png", "v.1/2.seg.map.png", "._1.png", "__meta__/3.png", "png", ".png", "4.txt")
     path = write_tar(tmp_path / "x.tar", *names)
-    table = shards.columns(str(path))
+    table = shards.read_shards(str(path))
     assert {name: members(files) for name, files in table.files.items()} == {
         "a": ["./1.A.PNG", None],
         "b": ["./1.b.png", None],
@@ -220,32 +220,32 @@ def test_names_are_split_as_webdataset_splits_them(tmp_path: Path) -> None:
 
 def test_the_files_of_a_sample_need_not_lie_together(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", "1.a.png", "2.a.png", "1.b.png", "2.b.png")
-    files = shards.columns(str(path)).files
+    files = shards.read_shards(str(path)).files
     assert members(files["a"]) == ["1.a.png", "2.a.png"] and members(files["b"]) == ["1.b.png", "2.b.png"]
 
 
 def test_one_name_in_two_shards_is_two_samples(tmp_path: Path) -> None:
     for name in ("x", "y"):
         write_tar(tmp_path / f"{name}.tar", "1.png")
-    assert shards.columns(str(tmp_path / "?.tar")).groups == [1, 1]
+    assert shards.read_shards(str(tmp_path / "?.tar")).groups == [1, 1]
 
 
 def test_two_images_of_one_field_are_refused(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", "1.a.png", "1.a.jpg")
     with pytest.raises(ValueError, match=r"x.tar::1.a.png and .*x.tar::1.a.jpg are both 'a' of one sample"):
-        shards.columns(str(tmp_path / "x.tar"))
+        shards.read_shards(str(tmp_path / "x.tar"))
 
 
 def test_labels_are_texts_or_indices_into_the_list_beside(tmp_path: Path) -> None:
     path = write_tar(
         tmp_path / "x.tar", "1.png", "2.png", "3.png", **{"1__cls": b"1\n", "2__cls": b"0", "3__cls": b"1"}
     )
-    assert shards.columns(str(path)).labels == ["1", "0", "1"]
+    assert shards.read_shards(str(path)).labels == ["1", "0", "1"]
     (tmp_path / "classes.json").write_text('["cat", "dog"]')
-    assert shards.columns(str(path)).labels == ["dog", "cat", "dog"]
+    assert shards.read_shards(str(path)).labels == ["dog", "cat", "dog"]
     (tmp_path / "classes.json").write_text('["cat"]')
     with pytest.raises(ValueError, match=r"x.tar::1.png has the label 1, which classes.json lacks"):
-        shards.columns(str(path))
+        shards.read_shards(str(path))
 
 
 @pytest.mark.parametrize("content", ['{"cat": 0}', "[0, 1]", "cat, dog"])
@@ -253,23 +253,23 @@ def test_a_list_of_classes_that_is_none_is_refused(tmp_path: Path, content: str)
     write_tar(tmp_path / "x.tar", "1.png", **{"1__cls": b"0"})
     (tmp_path / "classes.json").write_text(content)
     with pytest.raises(ValueError, match=r"classes.json is no (list of the names|JSON file)"):
-        shards.columns(str(tmp_path / "x.tar"))
+        shards.read_shards(str(tmp_path / "x.tar"))
 
 
 def test_labels_may_stand_in_json(tmp_path: Path) -> None:
     contents = {"1__json": b'{"label": "cat", "width": 4}', "2__json": b'{"label": 3}'}
-    assert shards.columns(str(write_tar(tmp_path / "x.tar", "1.png", "2.png", **contents))).labels == ["cat", "3"]
+    assert shards.read_shards(str(write_tar(tmp_path / "x.tar", "1.png", "2.png", **contents))).labels == ["cat", "3"]
     other = {"1__json": b'{"caption": "a cat"}', "2__json": b"[]"}
-    assert shards.columns(str(write_tar(tmp_path / "y.tar", "1.png", "2.png", **other))).labels is None
+    assert shards.read_shards(str(write_tar(tmp_path / "y.tar", "1.png", "2.png", **other))).labels is None
     write_tar(tmp_path / "z.tar", "1.png", **{"1__json": b"{"})
     with pytest.raises(ValueError, match="z.tar::1.json is no JSON"):
-        shards.columns(str(tmp_path / "z.tar"))
+        shards.read_shards(str(tmp_path / "z.tar"))
 
 
 def test_a_sample_without_label_among_others_is_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", "1.png", "2.png", **{"1__cls": b"0"})
     with pytest.raises(ValueError, match=r"the sample of .*x.tar::2.png has no label, others have"):
-        shards.columns(str(tmp_path / "x.tar"))
+        shards.read_shards(str(tmp_path / "x.tar"))
 
 
 def test_patterns_stand_for_files_in_natural_order(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_other_data_are_no_shards(dataroot: str) -> None:
 def test_shards_without_images_are_answered_with_what_they_hold(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", **{"1__txt": b"text", "2__cls": b"1"})
     with pytest.raises(ValueError, match=r"no images in .*x.tar, but 1.txt, 2.cls$"):
-        shards.columns(str(path))
+        shards.read_shards(str(path))
 
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -334,10 +334,10 @@ def test_a_truncated_shard_is_noticed_wherever_it_ends(tmp_path: Path, kind: int
     for length in lengths:
         (tmp_path / f"{length}.tar").write_bytes(content[:length])
         with pytest.raises(ImageError, match=rf"{length}.tar (is damaged|cannot be read)") as caught:
-            shards.columns(str(tmp_path / f"{length}.tar"))
+            shards.read_shards(str(tmp_path / f"{length}.tar"))
         assert "\n" not in str(caught.value)
     (tmp_path / "end.tar").write_bytes(content[: end + 512])
-    assert shards.columns(str(tmp_path / "end.tar")).groups == [3]
+    assert shards.read_shards(str(tmp_path / "end.tar")).groups == [3]
 
 
 @pytest.mark.parametrize("position", [0, 200, 1024, 1500, 2100])
@@ -347,14 +347,14 @@ def test_a_shard_with_a_damaged_header_is_refused(tmp_path: Path, position: int)
     content[position] ^= 1
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"x.tar (is damaged or incomplete after [12] files|cannot be read)"):
-        shards.columns(str(path))
+        shards.read_shards(str(path))
 
 
 def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w:gz") as tar:
         tar.add(save(tmp_path / "1.png", noise(4, 4)), "1.png")
     with pytest.raises(ImageError, match="x.tar cannot be read as a tar file without compression"):
-        shards.columns(str(tmp_path / "x.tar"))
+        shards.read_shards(str(tmp_path / "x.tar"))
 
 
 def test_members_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def write_many(folder: Path, count: int = 12, per_shard: int = 4) -> tuple[list[
     for first in range(0, count, per_shard):
         named = {f"{number}__png": contents[number] for number in range(first, first + per_shard)}
         write_tar(folder / f"s-{first // per_shard}.tar", **named)
-    table = shards.columns(str(folder / "s-*.tar"))
+    table = shards.read_shards(str(folder / "s-*.tar"))
     assert table.groups == [per_shard] * (count // per_shard)
     return [str(path) for path in table.files["image"]], contents
 

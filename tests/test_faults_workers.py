@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from i2i.data import BatchStream, DataConfig, Sample, build_dataset, loader, samples_in_order
+from i2i.data import BatchStream, DataConfig, Sample, build_dataset, samples_in_order, workers
 from i2i.data.layouts.base import ImageDataset
 from i2i.errors import UserError
 from i2i.translate import rows
@@ -150,11 +150,11 @@ def test_a_death_names_the_way_out_within_seconds(
 ) -> None:
     data = dataset(pairs, num_threads=2)
     failing(DEATHS[death], monkeypatch, data)
-    monkeypatch.setattr(loader, "CHECK", 1)
+    monkeypatch.setattr(workers, "CHECK", 1)
     started = time.monotonic()
     with pytest.raises((UserError, RuntimeError)) as raised:  # a RuntimeError of torch's, wherever the program was
         consume(data)
-    failure = loader.worker_failure(raised.value) or raised.value
+    failure = workers.worker_failure(raised.value) or raised.value
     assert isinstance(failure, UserError) and "--num_threads" in str(failure)
     assert time.monotonic() - started < 20
 
@@ -167,8 +167,8 @@ def test_a_worker_that_does_not_answer_is_given_up(
 ) -> None:
     data = dataset(pairs, num_threads=1)
     failing(lambda: os.kill(os.getpid(), signal.SIGSTOP), monkeypatch, data)
-    monkeypatch.setattr(loader, "CHECK", 1)
-    monkeypatch.setattr(loader, "DEADLINE", 2.0)
+    monkeypatch.setattr(workers, "CHECK", 1)
+    monkeypatch.setattr(workers, "DEADLINE", 2.0)
     with pytest.raises(UserError, match="nothing for 2 s.*--num_threads"):
         consume(data)
 

@@ -1,10 +1,10 @@
-"""Data: folders of images to batches."""
+"""Load folders of images as batches."""
 
 from pathlib import Path
 
 from i2i.data.batch import Batch, DataSpec, ImageError, Key, Sample, collate
 from i2i.data.config import DataConfig
-from i2i.data.layouts import DATASETS
+from i2i.data.layouts import LAYOUTS
 from i2i.data.layouts.base import ImageDataset
 from i2i.data.loader import BatchStream, sample_batch, samples_in_order
 from i2i.data.options import ImageOptions
@@ -13,7 +13,6 @@ from i2i.errors import UserError, file_errors
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 __all__ = [
-    "DATASETS",
     "Batch",
     "BatchStream",
     "DataConfig",
@@ -21,6 +20,7 @@ __all__ = [
     "ImageDataset",
     "ImageError",
     "ImageOptions",
+    "LAYOUTS",
     "Key",
     "Sample",
     "build_dataset",
@@ -32,10 +32,10 @@ __all__ = [
 
 @file_errors("--dataroot")
 def build_dataset(config: ImageOptions, seed: int = 0, needs_b: bool = True) -> ImageDataset:
-    """The data set that `config.dataset_mode` names; without `needs_b` the b of pairs may be missing.
+    """Build the data set of `config.dataset_mode`; without `needs_b`, the b of pairs may be missing.
 
     Raises:
-        ValueError: if the folder is missing, empty or of another layout.
+        UserError: if the folder is missing, empty, or of another layout.
     """
     if not (config.dataroot or config.dataroot_A or config.dataroot_B):
         raise UserError("--dataroot is missing: the folder that holds the images")
@@ -50,4 +50,4 @@ def build_dataset(config: ImageOptions, seed: int = 0, needs_b: bool = True) -> 
     both_needed = needs_b and config.dataset_mode in ("aligned", "unaligned") and config.derive == "none"
     if not config.dataroot and both_needed and not (config.dataroot_A and config.dataroot_B):
         raise UserError("--dataroot_A and --dataroot_B belong together, where there is no --dataroot")
-    return DATASETS[config.dataset_mode](config, seed, needs_b)
+    return LAYOUTS[config.dataset_mode](config, seed, needs_b)

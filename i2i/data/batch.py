@@ -1,10 +1,10 @@
-"""What travels from the data to the models: keys, samples, batches, and what the data tells a model about itself."""
+"""The types that travel from files to models: sample keys, samples, batches, and the description of the data."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,48 +13,48 @@ from torch import Tensor
 from i2i.data.domain import Domain
 from i2i.errors import UserError
 
-ON_DEVICE = ("a", "b", "label")  # the fields of a batch that go to the device, and all that are tensors
-TENSORS = (*ON_DEVICE, "changes_a", "changes_b")
-ALIGNMENT = 64  # bytes, for vector instructions
-
 
 class ImageError(UserError):
-    """A file that cannot be used as an image; the message names the file and the way out."""
+    """A file cannot be used as an image; the message names the file and what to do."""
 
 
 class OptionError(ImageError):
-    """What is wrong with the options, found out at an image: another image would not do either."""
+    """An option is wrong, which only shows when an image is loaded; no other image would load either."""
 
 
 class Key(NamedTuple):
-    """Which sample: the random choices of a sample depend on the seed and on this alone."""
+    """The epoch and index of a sample. Its random choices depend on the seed and the key only."""
 
     epoch: int
     item: int
 
 
 class DataSpec(NamedTuple):
-    """What a model has to know about its data, and what a checkpoint keeps of it."""
+    """The properties of the data that a model is built for and that a checkpoint stores.
+
+    `image_size` is (width, height). `a` and `b` describe the images whose channels are concatenated to a and to b;
+    empty means one 8-bit image.
+    """
 
     in_channels: int = 3
     out_channels: int = 3
-    image_size: tuple[int, int] = (256, 256)  # width, height
+    image_size: tuple[int, int] = (256, 256)
     classes: tuple[str, ...] = ()
-    a: tuple[Domain, ...] = ()  # the images whose channels, one after the other, are those of a; empty: one of 8 bits
+    a: tuple[Domain, ...] = ()
     b: tuple[Domain, ...] = ()
 
     @property
     def domains(self) -> tuple[tuple[Domain, ...], tuple[Domain, ...]]:
-        """What the images of a and of b hold."""
+        """Return the domains of the images of a and of b."""
         return self.a or (Domain.stored((self.in_channels,)),), self.b or (Domain.stored((self.out_channels,)),)
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for a checkpoint."""
+        """Return plain values for a checkpoint."""
         return self._asdict() | {name: [tuple(domain) for domain in getattr(self, name)] for name in "ab"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
-        """From what `as_dict` gave; what older checkpoints lack are images of 8 bits."""
+        """Build a spec from `as_dict`. Checkpoints of early versions have no `a` and `b`: their images had 8 bits."""
         domains = {name: tuple(Domain.stored(parts) for parts in values.get(name, ())) for name in "ab"}
         plain = {"image_size": tuple(values["image_size"]), "classes": tuple(values["classes"])}
         return cls(**{**values, **plain, **domains})
@@ -62,10 +62,16 @@ class DataSpec(NamedTuple):
 
 @dataclasses.dataclass
 class Sample:
-    """One item: images (C, H, W) of domain a and b, uint8 or float in [-1, 1], a class index, the files; each optional.
+    """One item of a data set; every field is optional.
 
-    `changes_a` and `changes_b` are what an augmentation on the device is to do to the images, see `augment.draw`;
-    `kind` is that of the file of a: uint8, uint16 or float32.
+    Attributes:
+        a, b: images (C, H, W), uint8 or float in [-1, 1].
+        label: a class index.
+        extras: further tensors by name, such as a mask (C, H, W) or a text vector (D,).
+        path_a, path_b: the files.
+        changes: the augmentation (P,) that is left to the device, by the name of the tensor; see `augment.draw`.
+        kind: the pixel type of the file of a: uint8, uint16 or float32.
+        skipped: the error messages of unusable samples that this one replaces.
     """
 
     a: Tensor | None = None
@@ -73,74 +79,107 @@ class Sample:
     label: int | None = None
     path_a: str | None = None
     path_b: str | None = None
-    changes_a: Tensor | None = None
-    changes_b: Tensor | None = None
+    extras: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    changes: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     kind: str = "uint8"
     skipped: tuple[str, ...] = ()
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return a, b and the extras by name, as far as there are any."""
+        images = {"a": self.a, "b": self.b}
+        return {name: image for name, image in images.items() if image is not None} | self.extras
+
     @property
     def shapes(self) -> list[torch.Size]:
-        """The shapes of the images that it has: samples go into one batch if theirs are equal."""
-        return [image.shape for image in (self.a, self.b) if image is not None]
+        """Return the shapes of all tensors. Samples of equal shapes fit into one batch."""
+        return [tensor.shape for tensor in self.tensors().values()]
 
 
 @dataclasses.dataclass
 class Batch:
-    """Images (N, C, H, W), uint8 or float out of the loader and float in [-1, 1] after `to`; labels (N,) int64; files.
+    """Samples stacked along the first dimension.
 
-    `changes_a` and `changes_b` are (N, parameters); `kinds` and `skipped`, the messages about unusable files in whose
-    place a sample stands, have an entry for every sample.
+    Attributes:
+        a, b: images (N, C, H, W), uint8 or float; after `to` float in [-1, 1].
+        label: class indices (N,), int64.
+        extras: further tensors (N, ...) by name.
+        changes: the augmentation (N, P) that is left to the device, by the name of the tensor.
+        paths_a, paths_b: the files.
+        kinds: the pixel type of the file of a, for each sample.
+        skipped: for each sample, the error messages of unusable samples that it replaces.
     """
 
     a: Tensor | None = None
     b: Tensor | None = None
     label: Tensor | None = None
-    changes_a: Tensor | None = None
-    changes_b: Tensor | None = None
+    extras: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    changes: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     paths_a: tuple[str, ...] = ()
     paths_b: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     skipped: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
-        return next(len(field) for field in (self.a, self.b, self.label) if field is not None)
+        return len(next(iter(self.tensors().values())))
 
     def image(self, domain: str) -> Tensor:
-        """The images of domain "a" or "b". Raises ValueError if the batch has none."""
+        """Return the images of domain "a" or "b". Raises UserError if the batch has none."""
         images: Tensor | None = getattr(self, domain)
         if images is None:
             raise UserError(f"the model needs images of domain {domain}, which this --dataset_mode does not give")
         return images
 
     def labels(self) -> Tensor:
-        """The class indices. Raises ValueError if the batch has none."""
+        """Return the class indices. Raises UserError if the batch has none."""
         if self.label is None:
             raise UserError("the model needs labels, which --dataset_mode classes gives")
         return self.label
 
+    def extra(self, name: str) -> Tensor:
+        """Return a further tensor by name. Raises UserError if the batch has none of that name."""
+        if name not in self.extras:
+            raise UserError(f"the model needs the tensor {name!r}, which this --dataset_mode does not give")
+        return self.extras[name]
+
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors that it has, by the names of their fields."""
-        named = {name: getattr(self, name) for name in TENSORS}
-        return {name: value for name, value in named.items() if value is not None}
+        """Return a, b, the label and the extras by name, as far as there are any."""
+        named = {"a": self.a, "b": self.b, "label": self.label}
+        return {name: tensor for name, tensor in named.items() if tensor is not None} | self.extras
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Batch:
-        """A copy on `device`, uint8 images normalised to [-1, 1]; `changes_a` and `changes_b` stay on the CPU."""
-        beside = torch.device(device).type == "cuda"  # whose batches lie in page-locked memory
-        tensors = {
-            name: value.to(device if name in ON_DEVICE else "cpu", non_blocking=beside, copy=value.dtype != torch.uint8)
-            for name, value in self.tensors().items()
+        """Return a copy on `device`: uint8 images normalised to [-1, 1], floats as `dtype`, integers as they are."""
+        on_cuda = torch.device(device).type == "cuda"  # whose batches lie in page-locked memory
+        moved = {
+            # A copy, as the memory of a loaded batch is used again; `normalise` copies uint8 images.
+            name: tensor.to(device, non_blocking=on_cuda, copy=tensor.dtype != torch.uint8 or tensor.ndim != 4)
+            for name, tensor in self.tensors().items()
         }
-        images = {name: normalise(tensors[name], dtype) for name in "ab" if name in tensors}
-        return dataclasses.replace(self, **(tensors | images))  # type: ignore[arg-type]
+        return with_tensors(self, {name: _in_dtype(tensor, dtype) for name, tensor in moved.items()})
 
     def pin_memory(self) -> Batch:
-        """A page-locked copy, which the DataLoader asks for ahead of a copy to a GPU."""
-        pinned = {name: value.pin_memory() for name, value in self.tensors().items()}
-        return dataclasses.replace(self, **pinned)  # type: ignore[arg-type]
+        """Return a copy in page-locked memory. The DataLoader calls this before batches are copied to a GPU."""
+        return with_tensors(self, {name: tensor.pin_memory() for name, tensor in self.tensors().items()})
+
+
+Item = TypeVar("Item", Sample, Batch)
+
+
+def with_tensors(item: Item, tensors: Mapping[str, Tensor | None]) -> Item:
+    """Return a copy of a sample or batch in which `tensors` replace those of the same names; None removes one."""
+    fields = {name: tensor for name, tensor in tensors.items() if name in ("a", "b", "label")}
+    extras = item.extras | {name: tensor for name, tensor in tensors.items() if name not in fields}
+    present = {name: tensor for name, tensor in extras.items() if tensor is not None}
+    return dataclasses.replace(item, extras=present, **fields)  # type: ignore[arg-type]
+
+
+def _in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    if tensor.ndim == 4:
+        return normalise(tensor, dtype)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def normalise(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 to float in [-1, 1], float images as they are; contiguous, or in channels_last where a GPU prefers that."""
+    """Convert uint8 images to [-1, 1]; floats only change their type. On the CPU the result is contiguous."""
     if images.dtype == torch.uint8 and images.device.type == "cpu" and dtype == torch.float32:
         return _normalised_by_numpy(images)
     images = images if images.is_cuda else images.contiguous()
@@ -148,8 +187,8 @@ def normalise(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def _normalised_by_numpy(images: Tensor) -> Tensor:
-    # The same numbers, an image after the other, each of which fits into the processor's cache, and in this thread
-    # alone: beside workers that load images torch's threads would wait for each other, at ten times the cost.
+    # Image by image, each of which fits into the processor's cache, and in one thread: torch's threads would compete
+    # with the workers that load images, which takes ten times as long. The results are equal.
     normalised = np.empty(images.shape, np.float32)
     for image, pixels in zip(normalised, images.numpy(), strict=True):
         np.divide(np.ascontiguousarray(pixels), np.float32(127.5), out=image)
@@ -157,64 +196,57 @@ def _normalised_by_numpy(images: Tensor) -> Tensor:
     return torch.from_numpy(normalised)
 
 
-def collate(
-    samples: Sequence[Sample | ImageError], memory: Callable[[int], Tensor] | None = None
-) -> Batch | ImageError:
-    """Stack samples to a batch, in one piece of `memory` if something gives that for a number of bytes.
+def collate(samples: Sequence[Sample | ImageError]) -> Batch | ImageError:
+    """Stack samples to a batch.
 
-    A problem is returned: raised in a worker it would arrive as a traceback.
+    Return the first ImageError if there is one, or if the images differ in size: raised in a worker process, it would
+    reach the user as a traceback.
     """
+    good: list[Sample] = []
     for sample in samples:
         if isinstance(sample, ImageError):
             return sample
-    good = [sample for sample in samples if isinstance(sample, Sample)]
+        good.append(sample)
     try:
-        images = {"a": _rows([s.a for s in good], [s.path_a for s in good])}
-        images["b"] = _rows([s.b for s in good], [s.path_b for s in good])
+        tensors = {name: _stacked(good, name) for name in good[0].tensors()}
     except ImageError as error:
         return error
-    labels = [torch.tensor(s.label) for s in good if s.label is not None]
-    changes = {
-        name: [getattr(s, name) for s in good if getattr(s, name) is not None] for name in ("changes_a", "changes_b")
-    }
-    rows = images | {"label": labels} | changes
-    stacked = _stacked({name: tensors for name, tensors in rows.items() if tensors}, memory or _fresh)
+    labels = [sample.label for sample in good if sample.label is not None]
     return Batch(
-        **{name: value.permute(0, 3, 1, 2) if name in images else value for name, value in stacked.items()},
-        paths_a=tuple(s.path_a for s in good if s.path_a is not None),
-        paths_b=tuple(s.path_b for s in good if s.path_b is not None),
-        kinds=tuple(s.kind for s in good),
-        skipped=tuple(s.skipped for s in good),
+        a=tensors.pop("a", None),
+        b=tensors.pop("b", None),
+        label=torch.tensor(labels) if labels else None,
+        extras=tensors,
+        changes={name: np.stack([sample.changes[name] for sample in good]) for name in good[0].changes},
+        paths_a=tuple(sample.path_a for sample in good if sample.path_a is not None),
+        paths_b=tuple(sample.path_b for sample in good if sample.path_b is not None),
+        kinds=tuple(sample.kind for sample in good),
+        skipped=tuple(sample.skipped for sample in good),
     )
 
 
-def _rows(images: Sequence[Tensor | None], paths: Sequence[str | None]) -> list[Tensor]:
-    """The images (H, W, C), in which form they come from files; all uint8 or all float."""
-    present = [image for image in images if image is not None]
-    if not present:
-        return []
-    for image, path in zip(present, paths, strict=True):
-        if image.shape != present[0].shape:
-            raise ImageError(
-                f"{path} is {image.shape[2]}x{image.shape[1]} and {paths[0]} is {present[0].shape[2]}x"
-                f"{present[0].shape[1]}: images of one batch share a size; use --batch_size 1 or "
-                "--preprocess resize_and_crop"
-            )
-    if len({image.dtype for image in present}) > 1:
-        present = [normalise(image) for image in present]
-    return [image.permute(1, 2, 0) for image in present]
+def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
+    """Stack the tensors called `name`; images lie in memory in channels_last format, as they come from files."""
+    tensors = [sample.tensors()[name] for sample in samples]
+    for sample, tensor in zip(samples, tensors, strict=True):
+        if tensor.shape != tensors[0].shape:
+            path, first = (s.path_b if name == "b" else s.path_a or s.path_b for s in (sample, samples[0]))
+            raise ImageError(_size_message(name, (path, tensor), (first, tensors[0])))
+    if tensors[0].ndim != 3:
+        return torch.stack(tensors)
+    if len({tensor.dtype for tensor in tensors}) > 1:
+        tensors = [normalise(tensor) for tensor in tensors]
+    return torch.stack([tensor.permute(1, 2, 0) for tensor in tensors]).permute(0, 3, 1, 2)
 
 
-def _stacked(rows: Mapping[str, Sequence[Tensor]], memory: Callable[[int], Tensor]) -> dict[str, Tensor]:
-    """Each list of tensors as one, all of them side by side in one piece of memory."""
-    sizes = {name: len(tensors) * tensors[0].nbytes for name, tensors in rows.items()}
-    starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes.values())]).tolist()
-    held, stacked = memory(starts[-1]), {}
-    for (name, tensors), start in zip(rows.items(), starts, strict=False):
-        out = held[start : start + sizes[name]].view(tensors[0].dtype).view(len(tensors), *tensors[0].shape)
-        stacked[name] = torch.stack(tuple(tensors), out=out)
-    return stacked
-
-
-def _fresh(size: int) -> Tensor:
-    return torch.empty(size, dtype=torch.uint8)
+def _size_message(name: str, one: tuple[str | None, Tensor], other: tuple[str | None, Tensor]) -> str:
+    shown = [
+        f"{path} is {tensor.shape[2]}x{tensor.shape[1]}"
+        if tensor.ndim == 3
+        else f"{name!r} of {path} has shape {tuple(tensor.shape)}"
+        for path, tensor in (one, other)
+    ]
+    return (
+        f"{shown[0]} and {shown[1]}: images of one batch share a size; use --batch_size 1 or "
+        "--preprocess resize_and_crop"
+    )

@@ -1,4 +1,4 @@
-"""Finding image files."""
+"""Find image files, and describe folders in error messages."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from i2i.data.files import SEPARATOR, suffix
 from i2i.data.images import readable_extensions
 from i2i.data.images.extras import EXTRAS
 
-# What systems and people leave beside images, and is never one.
+# Files that systems and people leave beside images.
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "readme", "license", "licence", "copying"}
 LITTER_FOLDERS = {"@eadir", "__macosx"}
 NOTES = {".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml", ".html", ".htm"}
 NOTES |= {".log", ".pdf", ".py", ".sh"}
-SHOWN = 3  # files of an extension
+SHOWN = 3  # examples of an extension
 PHASE_FOLDER = re.compile("(train|val|test)[AB]?", re.IGNORECASE)
 
 
 def is_image(path: str) -> bool:
-    """Whether the name of a file says that it is an image."""
+    """Return True if the extension is one of an image format."""
     return suffix(path) in readable_extensions()
 
 
 def list_images(folder: str | Path, limit: int | None = None, passed_over: list[str] | None = None) -> list[str]:
-    """Image files below `folder` in natural order (img2 before img10); hidden files are left out, links followed.
+    """List image files below `folder` in natural order (img2 before img10), without hidden files; follow links.
 
-    Files of other kinds, and folders that cannot be opened, are added to `passed_over`; notes and litter are not.
+    Other files, except notes and litter, and folders that cannot be opened are added to `passed_over`.
     """
-    # Sorted twice: img1 and img01 are alike to natsort, and the order of a file system is anybody's guess.
+    # Sorted twice, because natsort keeps the order of the file system for img1 and img01.
     return natsort.natsorted(sorted(_walk(folder, passed_over=passed_over)))[:limit]
 
 
 def described_by_extension(paths: Sequence[str]) -> list[str]:
-    """Say how many of `paths` there are of each extension, with examples and the extra that would read them."""
+    """Describe `paths` by extension: their number, examples, and the extra of i2i that can read them."""
     kinds: dict[str, list[str]] = {}
     for path in paths:
         kind = "a folder that cannot be opened" if os.path.isdir(path) else suffix(path) or "no extension"
@@ -50,7 +50,7 @@ def described_by_extension(paths: Sequence[str]) -> list[str]:
 
 
 def in_any_case(path: Path, root: Path) -> Path:
-    """Return `path` below `root`, or the one folder whose name differs from it in case alone."""
+    """Return `path` below `root`, or the only folder whose name differs from it in case alone."""
     if path.is_dir() or path == root or not path.is_relative_to(root):
         return path
     parent = in_any_case(path.parent, root)
@@ -63,18 +63,18 @@ def in_any_case(path: Path, root: Path) -> Path:
 
 
 def has_images(folder: str | Path, recursive: bool = True) -> bool:
-    """Whether an image file lies in `folder`, or anywhere below it."""
+    """Return True if an image file lies in `folder` or, if `recursive`, below it."""
     return next(_walk(folder, recursive), None) is not None
 
 
 def _walk(folder: str | Path, recursive: bool = True, passed_over: list[str] | None = None) -> Iterator[str]:
     extensions, others = readable_extensions(), [] if passed_over is None else passed_over
-    seen: set[str] = set()  # a link may lead back to where it lies
+    seen: set[str] = set()  # links may form loops
 
-    def closed(error: OSError) -> None:
+    def note_unreadable(error: OSError) -> None:
         others.append(str(error.filename))
 
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=closed):
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=note_unreadable):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
@@ -96,7 +96,7 @@ def _is_litter(name: str, known: set[str]) -> bool:
 
 
 def describe(looked_for: Path, root: Path, phase: str, mode: str) -> str:
-    """What there is in place of the images that were looked for, in a few words, and the way out."""
+    """Describe what a folder holds instead of the expected images, and name a `--dataset_mode` that would fit."""
     if not root.is_dir():
         return f"--dataroot {root} is not a folder"
     found = f"which holds {_contents(looked_for)}" if looked_for.is_dir() else "which does not exist"
@@ -115,7 +115,7 @@ def _contents(folder: Path) -> str:
 
 
 def fitting_modes(root: Path, phase: str) -> list[str]:
-    """The dataset modes whose layout `root` has for `phase`."""
+    """Return the dataset modes that `root` fits for `phase`."""
     modes = []
     if root.is_file():
         return ["single"] if is_image(str(root)) else []
@@ -131,9 +131,9 @@ def fitting_modes(root: Path, phase: str) -> list[str]:
 
 
 def class_folders(root: Path, phase: str) -> tuple[Path, list[str]]:
-    """The folder that holds the class folders of `phase`, `<root>/<phase>` or else `root`, and the classes' names.
+    """Return the folder that holds the class folders of `phase`, `<root>/<phase>` or `root`, and the names of classes.
 
-    The names are in natural order; right in `root`, a folder called train, testA and the like is no class.
+    The names are in natural order. Directly in `root`, folders called train, testA and the like are no classes.
     """
     folder = in_any_case(root / phase, root)
     if not folder.is_dir():
@@ -143,7 +143,7 @@ def class_folders(root: Path, phase: str) -> tuple[Path, list[str]]:
 
 
 def empty_folders(folder: Path) -> list[str]:
-    """The names of the folders in `folder` that hold no image."""
+    """Return the names of the folders in `folder` that hold no image."""
     return [name for name in _subfolders(folder) if not has_images(folder / name)]
 
 
@@ -155,9 +155,9 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def common_stem(paths: Sequence[str | Path], root: str | Path) -> list[str]:
-    """The path of each file below `root` without its extension, made different where two would collide.
+    """Return the path of each file relative to `root` without its extension, unique even if case is ignored.
 
-    Files that differ in their extension alone (or only in case, which some file systems ignore) keep it in their name.
+    Files that would collide keep their extension, and get a number if that is not enough.
     """
     relative = [Path(os.path.relpath(str(path).replace(f".tar{SEPARATOR}", os.sep), root)) for path in paths]
     stems = [path.with_suffix("").as_posix() for path in relative]

@@ -1,4 +1,4 @@
-"""Which images a translation takes: a data set of the run's layout, or whatever images lie in a folder."""
+"""Find the images to translate: in the run's layout, or directly in a folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from i2i.errors import UserError, file_errors
 
 @file_errors("--dataroot or --input")
 def input_dataset(config: ImageOptions) -> ImageDataset:
-    """The images to translate: the layout of `config` where it is there, else the images lying in `dataroot`.
+    """Return the images to translate: the layout of `config` if it exists, else all images directly in `dataroot`.
 
-    Of an unaligned layout that is the domain from which `config.direction` leads; of pairs the second may be missing.
+    Of an unaligned layout, only the source domain of `config.direction` is used; of pairs, b may be missing.
 
     Raises:
-        ValueError: if there are none; says what was looked for.
+        UserError: if there are no images; says what was looked for.
     """
     if not config.input_root:
         raise UserError("--dataroot or --input is missing: the images to translate")
@@ -36,7 +36,7 @@ def input_dataset(config: ImageOptions) -> ImageDataset:
 
 
 def _one_domain(root: Path, config: ImageOptions) -> Path:
-    """Where the images of the domain lie from which `config.direction` leads."""
+    """Return the folder of the source domain of `config.direction`."""
     folders = (root / f"{config.phase}{config.direction[0]}", root / config.phase)
     found = condition_folder(root, config.phase, config.direction[0])
     found = found or next((folder for folder in folders if folder.is_dir()), None)

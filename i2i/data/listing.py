@@ -1,4 +1,4 @@
-"""Which files make up a data set: a table with a column for each image of a sample."""
+"""List the files of a data set as a table with a column for each image of a sample."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ PHASES = ("train", "val", "valid", "test")
 MANIFESTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 
-class Columns(NamedTuple):
-    """One row a sample: the files by column (None where a row has none), labels, and what had no partner.
+class FileTable(NamedTuple):
+    """The files of a data set, one row per sample.
 
-    `groups` are the numbers of rows that lie together in one file, for shards; `unmatched` are left out of the rows;
-    `classes` are all that labels may name, where that is known.
+    Attributes:
+        files: the paths by column; None where a row has no file.
+        labels: the class name of each row.
+        groups: for shards, the counts of consecutive rows that lie in one tar file.
+        unmatched: files that are left out because others of their row are missing.
+        classes: all class names, where they are known.
     """
 
     files: dict[str, list[str | None]]
@@ -34,24 +38,24 @@ class Columns(NamedTuple):
     classes: Sequence[str] = ()
 
     def column(self, name: str) -> list[str | None] | None:
-        """The column called `name` in whatever case; None if there is none."""
+        """Return the column called `name`, ignoring case; None if there is none."""
         return next((files for column, files in self.files.items() if column.casefold() == name.casefold()), None)
 
-    def take(self, rows: Mapping[str, Sequence[int]]) -> Columns:
-        """The given rows of every column, ascending; columns of sets without pairs differ in theirs."""
+    def take(self, rows: Mapping[str, Sequence[int]]) -> FileTable:
+        """Return the given rows, in ascending order; columns of unpaired sets may have different rows."""
         files = {name: [paths[row] for row in rows[name]] for name, paths in self.files.items()}
         labels = None if self.labels is None else [self.labels[row] for row in next(iter(rows.values()))]
         bounds = np.cumsum([0, *self.groups])
-        # Where columns differ in length the groups are those of the longest.
+        # Groups count the rows of the longest column.
         longest = next((rows[name] for name, paths in self.files.items() if len(paths) == bounds[-1]), ())
         groups = np.diff(np.searchsorted(longest, bounds)).tolist()
-        return Columns(files, labels, groups, classes=self.classes)
+        return FileTable(files, labels, groups, classes=self.classes)
 
-    def complete(self, names: Sequence[str], where: str, limit: int | None = None) -> Columns:
-        """The rows that have a file in every column of `names`, and no other columns; `where` is named in errors.
+    def complete(self, names: Sequence[str], where: str, limit: int | None = None) -> FileTable:
+        """Return the columns `names` of the rows that have a file in all of them; `where` names the table in errors.
 
         Raises:
-            ValueError: if there is no such column, or no such row.
+            UserError: if there is no such column or no such row.
         """
         columns = {name: self.column(name) for name in names}
         if missing := [name for name, files in columns.items() if files is None]:
@@ -63,7 +67,7 @@ class Columns(NamedTuple):
             raise UserError(f"{where} has no row with a file for each of: {', '.join(names)}")
         lone = [path for files in table if None in files for path in files if path is not None]
         bounds = np.cumsum([0, *self.groups])
-        return Columns(
+        return FileTable(
             {name: [table[row][number] for row in kept] for number, name in enumerate(names)},
             None if self.labels is None else [self.labels[row] for row in kept],
             np.diff(np.searchsorted(kept, bounds)).tolist() if self.groups else [],
@@ -73,17 +77,17 @@ class Columns(NamedTuple):
 
 
 def is_manifest(dataroot: str) -> bool:
-    """Whether `dataroot` is a list of files in place of a folder."""
+    """Return True if `dataroot` is a list of files instead of a folder."""
     return dataroot.lower().endswith(MANIFESTS)
 
 
-def read_manifest(path: Path, phase: str) -> Columns:
-    """A CSV file with a header, or JSON lines: columns of files (a, b, edges ...), `label`, and `phase` or `split`.
+def read_manifest(path: Path, phase: str) -> FileTable:
+    """Read a CSV file with a header, or JSON lines: columns of files (a, b, edges ...), `label`, `phase` or `split`.
 
-    Files are relative to the manifest's folder. Rows of another phase are left out where there is such a column.
+    Files are relative to the manifest's folder. If there is a column `phase` or `split`, rows of others are left out.
 
     Raises:
-        ValueError: if it cannot be read, or has no rows for the phase.
+        UserError: if the file cannot be read, or has no rows for the phase.
     """
     rows = _rows(path)
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -94,8 +98,9 @@ def read_manifest(path: Path, phase: str) -> Columns:
         raise UserError(f"{path} has no rows" + (f" of --phase {phase}, but of {', '.join(phases)}" if phases else ""))
     label = next((name for name in names if name.casefold() in ("label", "class")), None)
     for row in chosen:
-        if strange := [value for name, value in row.items() if name not in (split, label) and not _is_file(value)]:
-            raise UserError(f"{path}: {strange[0]!r} is no name of a file")
+        for name, value in row.items():
+            if name not in (split, label) and not isinstance(value, str | None):
+                raise UserError(f"{path}: {value!r} is no name of a file")
     files: dict[str, list[str | None]] = {
         name: [
             str(path.parent / os.path.expanduser(row[name])) if row.get(name) not in (None, "") else None
@@ -105,14 +110,10 @@ def read_manifest(path: Path, phase: str) -> Columns:
         if name not in (split, label)
     }
     if label is None:
-        return Columns(files)
+        return FileTable(files)
     if any(row.get(label) in (None, "") for row in chosen):
         raise UserError(f"{path}: a row has no {label}")
-    return Columns(files, [str(row[label]) for row in chosen])
-
-
-def _is_file(value: Any) -> bool:
-    return value is None or isinstance(value, str)
+    return FileTable(files, [str(row[label]) for row in chosen])
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -140,9 +141,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def condition_folder(root: Path, phase: str, name: str) -> Path | None:
-    """The folder of the images called `name`: trainA, train_A, train/A, A/train or A, the first that is there.
+    """Return the folder of the images called `name`: the first of trainA, train_A, train/A, A/train and A that exists.
 
-    The last is meant for no phase, and not taken where it has folders for some.
+    The last one is for all phases, and only taken if it has no folders of phases.
     """
     written = (root / f"{phase}{name}", root / f"{phase}_{name}", root / phase / name, root / name / phase)
     places = (*written, *(in_any_case(place, root) for place in written))
@@ -152,10 +153,10 @@ def condition_folder(root: Path, phase: str, name: str) -> Path | None:
 
 
 def phase_folder(folder: Path, phase: str) -> Path:
-    """`folder`/`phase`, or `folder` itself where it has no folders of phases.
+    """Return `folder`/`phase`, or `folder` itself if it has no folders of phases.
 
     Raises:
-        ValueError: if it has folders for other phases only; names them.
+        UserError: if it has folders of other phases only; names them.
     """
     if (found := in_any_case(folder / phase, folder)).is_dir():
         return found
@@ -165,17 +166,17 @@ def phase_folder(folder: Path, phase: str) -> Path:
 
 
 def phases_in(folder: Path) -> list[str]:
-    """The phases that have a folder of their own in `folder`."""
+    """Return the phases that have a folder in `folder`."""
     return [name for name in PHASES if in_any_case(folder / name, folder).is_dir()]
 
 
-def paired(folders: Mapping[str, Path], limit: int | None = None, passed_over: list[str] | None = None) -> Columns:
-    """Rows of files that have one name, whatever their extensions, in every one of `folders`.
+def paired(folders: Mapping[str, Path], limit: int | None = None, passed_over: list[str] | None = None) -> FileTable:
+    """Return a row for every name, without extension, that has a file in each of `folders`.
 
-    `passed_over` is that of `list_images`.
+    `passed_over` is passed on to `list_images`.
 
     Raises:
-        ValueError: if a folder has no images, two with one name, or none that all of them have.
+        UserError: if no name is common to all folders, or a folder has two files of one name.
     """
     found = {name: _by_stem(folder, passed_over) for name, folder in folders.items()}
     common = set.intersection(*(set(files) for files in found.values()))
@@ -187,11 +188,11 @@ def paired(folders: Mapping[str, Path], limit: int | None = None, passed_over: l
         )
         raise UserError(f"no image has a partner of the same name: {shown}; --dataset_mode unaligned needs no pairs")
     unmatched = [path for files in found.values() for stem, path in files.items() if stem not in common]
-    return Columns({name: [files[stem] for stem in stems] for name, files in found.items()}, unmatched=unmatched)
+    return FileTable({name: [files[stem] for stem in stems] for name, files in found.items()}, unmatched=unmatched)
 
 
 def _by_stem(folder: Path, passed_over: list[str] | None = None) -> dict[str, str]:
-    """The images below `folder` by their path without extension, in one spelling of accents."""
+    """Return the images below `folder` by their relative path without extension, in Unicode normal form C."""
     files: dict[str, str] = {}
     for path in list_images(folder, passed_over=passed_over):
         stem = unicodedata.normalize("NFC", os.path.splitext(os.path.relpath(path, folder))[0])
@@ -207,11 +208,11 @@ def _example(files: Mapping[str, str]) -> str:
 
 
 def shown_files(files: Sequence[str], most: int = 10) -> str:
-    """The first of many files, and how many more there are."""
+    """Return the first `most` files and the number of the others as text."""
     rest = len(files) - most
     return ", ".join(files[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def common_folder(paths: Iterable[str]) -> Path:
-    """The innermost folder in which all of `paths` lie; members of tar files lie where these do."""
+    """Return the innermost folder that holds all of `paths`; members of a tar file lie where the tar file lies."""
     return Path(os.path.commonpath([os.path.dirname(os.path.abspath(path.split(SEPARATOR)[0])) for path in paths]))

@@ -1,4 +1,4 @@
-"""The options that data sets read: where the images lie, how they are resized and augmented."""
+"""The options that data sets use. `config.DataConfig` adds the choices of layouts, which are built on this module."""
 
 from __future__ import annotations
 
@@ -18,62 +18,64 @@ ON_BAD_IMAGE = ("error", "skip")
 AUGMENT = ("auto", "cpu", "gpu")
 AUGMENT_COLOR = ("auto", "none", "in", "out", "both")
 CACHES = ("none", "ram", "disk")
-LEAST = {"in_channels": 1, "out_channels": 1, "in_classes": 0, "out_classes": 0, "derive_scale": 2, "max_pixels": 1}
-LEAST |= {"batch_size": 1, "num_threads": 0, "max_dataset_size": 1, "cache_limit": 0}
+MINIMA = {"in_channels": 1, "out_channels": 1, "in_classes": 0, "out_classes": 0, "derive_scale": 2, "max_pixels": 1}
+MINIMA |= {"batch_size": 1, "num_threads": 0, "max_dataset_size": 1, "cache_limit": 0}
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageOptions:
-    """Where the images lie and what is done to them before the model sees them."""
+    """Where the images are, and how they are loaded and prepared for the model."""
 
     dataroot: str = option(
-        "", "folder that holds the images, a CSV or JSON-lines manifest, or shards{00..99}.tar", path=True
+        "", "folder of the images, a CSV or JSON-lines manifest, or shards such as shards-{00..99}.tar", path=True
     )
-    dataroot_A: str | None = option(None, "folder of the images of A, wherever it lies", path=True)
-    dataroot_B: str | None = option(None, "folder of the images of B, wherever it lies", path=True)
+    dataroot_A: str | None = option(None, "folder of the images of A, if it is not below --dataroot", path=True)
+    dataroot_B: str | None = option(None, "folder of the images of B, if it is not below --dataroot", path=True)
     dataset_mode: str = option("unaligned", "layout of the folder")
-    phase: str = option("train", "which part of the data: train, val, test ...")
+    phase: str = option("train", "data set split: train, val, test ...")
     direction: str = option("AtoB", "BtoA swaps the two domains", choices=DIRECTIONS)
-    conditions: tuple[str, ...] | None = option(None, "folders whose images, channel after channel, are the input")
-    derive: str = option("none", "make the input from the images of one folder", choices=DERIVATIONS)
-    derive_scale: int = option(4, "how much --derive downscale shrinks and enlarges again")
+    conditions: tuple[str, ...] | None = option(None, "folders whose images are concatenated channel-wise to the input")
+    derive: str = option("none", "make pairs of single images by deriving the input", choices=DERIVATIONS)
+    derive_scale: int = option(4, "factor by which --derive downscale shrinks and enlarges again")
     in_channels: int = option(3, "channels of the input images", aliases=("--input_nc",))
     out_channels: int = option(3, "channels of the output images", aliases=("--output_nc",))
     condition_channels: tuple[int, ...] | None = option(
-        None, "those of each of the --conditions (default: in_channels)"
+        None, "channels of each of the --conditions (default: in_channels)"
     )
-    in_classes: int = option(0, "the input is a label map of so many classes")
-    out_classes: int = option(0, "the output is a label map of so many classes")
-    condition_classes: tuple[int, ...] | None = option(None, "which of the --conditions are label maps; 0: an image")
+    in_classes: int = option(0, "number of classes if the input is a label map")
+    out_classes: int = option(0, "number of classes if the output is a label map")
+    condition_classes: tuple[int, ...] | None = option(
+        None, "number of classes of each of the --conditions; 0: an image, no label map"
+    )
     in_range: tuple[float, ...] | None = option(
-        None, "input values that go to -1 and 1 (default: all of the file's type)"
+        None, "input values that become -1 and 1 (default: the full range of 8 or 16 bits)"
     )
-    out_range: tuple[float, ...] | None = option(None, "output values that go to -1 and 1")
-    alpha: str = option("drop", "what becomes of transparency where 1 or 3 channels are wanted", choices=ALPHA)
-    pages: str = option("auto", "of a file with several: all as channels, or the first", choices=PAGES)
-    max_pixels: int = option(2**27, "refuse larger images")
-    preprocess: str = option("resize_and_crop", "how images come to the training size", choices=PREPROCESSING)
-    load_size: tuple[int, ...] = option((286,), "resize to this, one number or width and height")
-    crop_size: tuple[int, ...] = option((256,), "then crop to this, one number or width and height")
+    out_range: tuple[float, ...] | None = option(None, "output values that become -1 and 1")
+    alpha: str = option("drop", "background for transparent images where 1 or 3 channels are needed", choices=ALPHA)
+    pages: str = option("auto", "pages of a multi-page file to use: all as channels, or the first", choices=PAGES)
+    max_pixels: int = option(2**27, "reject images with more pixels")
+    preprocess: str = option("resize_and_crop", "how images are resized and cropped", choices=PREPROCESSING)
+    load_size: tuple[int, ...] = option((286,), "resize to this: one number, or width and height")
+    crop_size: tuple[int, ...] = option((256,), "then crop to this: one number, or width and height")
     flip: bool = option(True, "mirror images at random")
     augment: str = option("auto", "where images are augmented; auto: on the gpu if there is one", choices=AUGMENT)
     augment_preset: str = option(
-        "reference", "random changes: no crop or flip, those alone, or more", choices=tuple(AUGMENT_PRESETS)
+        "reference", "none, random crop and flip (reference), or more changes", choices=tuple(AUGMENT_PRESETS)
     )
-    augment_color: str = option("auto", "whose colours change: auto spares the b of pairs", choices=AUGMENT_COLOR)
+    augment_color: str = option(
+        "auto", "whose colours are augmented; auto: not those of the b of pairs", choices=AUGMENT_COLOR
+    )
     augment_file: str | None = option(
-        None, "a pipeline of albumentations, saved as YAML, in place of the preset", path=True
+        None, "albumentations pipeline, saved as YAML, to use instead of the preset", path=True
     )
-    cache: str = option("none", "keep resized images in memory, or on disk for later runs too", choices=CACHES)
-    cache_limit: float = option(8.0, "GiB that the cache may take")
-    cache_dir: str | None = option(
-        None, "where --cache disk keeps them (default: i2i in the user's cache folder)", path=True
-    )
-    max_dataset_size: int | None = option(None, "use at most so many images of a folder")
+    cache: str = option("none", "keep resized images in memory, or on disk for later runs as well", choices=CACHES)
+    cache_limit: float = option(8.0, "largest size of the cache in GiB")
+    cache_dir: str | None = option(None, "folder of --cache disk (default: i2i in the user's cache folder)", path=True)
+    max_dataset_size: int | None = option(None, "use at most this many images of a folder")
     serial_batches: bool = option(False, "take images in order instead of at random")
-    batch_size: int = option(1, "images a step")
+    batch_size: int = option(1, "images per step")
     num_threads: int = option(2, "worker processes that load images; 0 loads in the main process")
-    on_bad_image: str = option("error", "what to do about an unusable file", choices=ON_BAD_IMAGE)
+    on_bad_image: str = option("error", "stop at an unusable image, or skip it", choices=ON_BAD_IMAGE)
 
     def __post_init__(self) -> None:
         for name in ("load_size", "crop_size"):
@@ -81,7 +83,7 @@ class ImageOptions:
         for field in dataclasses.fields(self):
             if choices := field.metadata["choices"]:
                 check_choice(field.name, getattr(self, field.name), choices)
-        for name, low in LEAST.items():
+        for name, low in MINIMA.items():
             check_range(name, getattr(self, name), low)
         check_range("cache_limit", self.cache_limit, 0, 2**30)
         if self.augment == "gpu" and self.augment_file is not None:
@@ -118,7 +120,7 @@ class ImageOptions:
                 raise UserError(f"--{name} {_shown(given)}: give the value that goes to -1 and a larger one, for 1")
 
     def _check_crop_fits(self) -> None:
-        # scale_width_and_crop fixes the width alone; the height grows to that of the crop.
+        # scale_width_and_crop fixes only the width; the height is enlarged to that of the crop.
         fixed = {"resize_and_crop": 2, "scale_width_and_crop": 1}.get(self.preprocess, 0)
         if any(load < crop for load, crop in zip(self.load_size[:fixed], self.crop_size[:fixed], strict=True)):
             raise UserError(
@@ -128,18 +130,18 @@ class ImageOptions:
 
     @property
     def input_root(self) -> str:
-        """Where the images of the input lie: --dataroot_A or --dataroot_B by the direction, else --dataroot."""
+        """Return the folder of the input images: --dataroot_A or --dataroot_B by the direction, else --dataroot."""
         return (self.dataroot_A if self.direction == "AtoB" else self.dataroot_B) or self.dataroot
 
     def for_device(self, kind: str) -> Self:
-        """The same with `--augment auto` decided for a device of `kind`."""
+        """Return a copy in which `--augment auto` is resolved for a device of type `kind`."""
         if self.augment != "auto":
             return self
         on_device = kind == "cuda" and self.augment_file is None
         return dataclasses.replace(self, augment="gpu" if on_device else "cpu")
 
     def for_validation(self, phase: str) -> Self:
-        """The same for images that are validated on: all of `phase`, as they are but for their size, and in order."""
+        """Return a copy that loads all images of `phase` in order, resized but not augmented."""
         return dataclasses.replace(
             self,
             phase=phase,
@@ -156,7 +158,7 @@ class ImageOptions:
         )
 
     def swapped(self) -> Self:
-        """The same for a translation the other way: what is said of the input is said of the output."""
+        """Return a copy for the opposite translation, with the options of input and output exchanged."""
         if self.conditions:
             raise UserError(f"--conditions {' '.join(self.conditions)}: several images have no way back")
         if self.derive != "none":
@@ -166,8 +168,14 @@ class ImageOptions:
         return dataclasses.replace(self, **there, **{f"out_{end}": getattr(self, f"in_{end}") for end in ends})
 
     @property
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the load size and the crop size as (width, height)."""
+        (load_width, load_height), (crop_width, crop_height) = self.load_size, self.crop_size
+        return (load_width, load_height), (crop_width, crop_height)
+
+    @property
     def inputs(self) -> tuple[tuple[int, int], ...]:
-        """Of every image whose channels make up the input: its channels and its classes, 0 for none."""
+        """Return (channels, classes) of each image whose channels make up the input; 0 classes for none."""
         count = len(self.conditions or ("A",))
         channels = self.condition_channels or (self.in_channels,) * count
         classes = self.condition_classes or (self.in_classes,) * count

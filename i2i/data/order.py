@@ -1,4 +1,4 @@
-"""In which order samples are taken."""
+"""The order of samples."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.utils.data import Sampler
 
 from i2i.data.batch import Key
 
-MIXED = 4  # groups that are shuffled together: tar files that are read at the same time
+MIXED = 4  # groups that are shuffled together, which are tar files that are read at the same time
 
 
 class EndlessOrder(Sampler[Key]):
-    """Keys from sample number `start` on: a new seeded permutation for every epoch, without a break between epochs.
+    """An endless sampler of keys from sample number `start` on, with a new seeded permutation for every epoch.
 
-    Of `ranks` processes each takes every `ranks`-th sample of one and the same order, the first of them from `start`
-    on, the next from `start` + 1. `groups` are the numbers of samples that lie together, one after the other, in one
-    file: an epoch then goes from group to group in a random order, mixing the samples of a few.
+    All ranks share one order: rank r takes the samples number `start` + r, `start` + r + `ranks` and so on. `groups`
+    are the counts of consecutive samples that lie in one file. If given, an epoch goes through the groups in random
+    order and shuffles the samples of `MIXED` groups together.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class EndlessOrder(Sampler[Key]):
             epoch, position = epoch + 1, 0
 
     def order(self, epoch: int) -> list[int]:
-        """The order of one epoch, 0-based."""
+        """Return the indices of epoch number `epoch`, counted from 0, in their order."""
         if not self.shuffle:
             return list(range(self.length))
         random = np.random.default_rng((self.seed, epoch))

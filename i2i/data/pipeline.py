@@ -1,30 +1,28 @@
-"""What is done to the images of a sample, from files to tensors; every random choice comes from seed and key alone."""
+"""The steps from files to tensors: read, resize, crop, augment, convert.
+
+All random choices depend only on the seed and the key of the sample.
+"""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from i2i.data.augment import AUGMENT_PRESETS, draw
+from i2i.data.augment.cpu import UserPipeline, augment
 from i2i.data.batch import ImageError, Key, OptionError
-from i2i.data.cache import build_cache
+from i2i.data.cache import ImageCache
 from i2i.data.domain import Domain, classes_of_mask, held_by, merged
 from i2i.data.images import Reader
-from i2i.data.images.channels import Info, check_channels, to_channels
-from i2i.data.options import ImageOptions
 from i2i.data.transforms import Preprocess, resized
 from i2i.errors import UserError
 
-if TYPE_CHECKING:
-    from i2i.data.augment.cpu import UserPipeline
 
-
-class Purpose(enum.IntEnum):
-    """What a random number is for: each has a stream of its own."""
+class RandomStream(enum.IntEnum):
+    """The independent streams of random numbers of a sample."""
 
     WINDOW_A = 0
     WINDOW_B = 1
@@ -39,134 +37,141 @@ class Purpose(enum.IntEnum):
 
 
 class Pipeline:
-    """Reading, resizing, cropping and augmenting as `config` says. Domains are called "A" and "B".
+    """The settings of the steps.
 
-    `colored` is whose colours `--augment_color auto` changes: none, in, out or both.
+    Args:
+        preset: the augmentation preset, a key of `AUGMENT_PRESETS`.
+        colored: the tensors whose colours the preset changes: "none", "in" (a), "out" (b) or "both".
+        on_device: leave the preset's changes to the device.
+        user: an albumentations pipeline in place of the preset.
+        cache: keeps resized images.
     """
 
-    def __init__(self, config: ImageOptions, seed: int, colored: str, files: Sequence[str]) -> None:
-        self.seed = seed
-        self.preset = config.augment_preset
-        self.on_device = config.augment == "gpu"
-        self.colored = colored if config.augment_color == "auto" else config.augment_color
-        self.reader = Reader(config.alpha, config.pages, config.max_pixels)
-        jitter = config.augment_preset != "none"
-        sizes = (config.load_size, config.crop_size)
-        self.preprocess = Preprocess(config.preprocess, *sizes, config.flip and jitter, jitter)  # type: ignore[arg-type]
-        self.user = _user_pipeline(config)
-        self.cache = build_cache(config, files)
-        self.recipe = f"{config.preprocess} {config.load_size} {config.crop_size} {config.alpha} {config.pages}"
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        preprocess: Preprocess,
+        seed: int = 0,
+        preset: str = "reference",
+        colored: str = "none",
+        on_device: bool = False,
+        user: UserPipeline | None = None,
+        cache: ImageCache | None = None,
+    ) -> None:
+        self.reader, self.preprocess, self.cache, self.seed = reader, preprocess, cache, seed
+        self.preset, self.colored, self.on_device, self.user = preset, colored, on_device, user
+        sizes = f"{preprocess.preprocess} {preprocess.load_size} {preprocess.crop_size}"
+        self.recipe = f"{sizes} {reader.alpha} {reader.pages}"
 
-    def random(self, key: Key, purpose: Purpose) -> np.random.Generator:
-        """A generator that depends on the seed, the key and the purpose alone, whatever process asks."""
-        return np.random.default_rng((self.seed, key.epoch, key.item, purpose))
+    def random(self, key: Key, stream: RandomStream) -> np.random.Generator:
+        """Return a generator that depends only on the seed, the key and the stream, in every process."""
+        return np.random.default_rng((self.seed, key.epoch, key.item, stream))
 
-    def picture(self, path: str, channels: int, fill: float = 0.0) -> np.ndarray:
-        """Return the pixels (H, W, C) of a file, resized; those that hold nothing are `fill`."""
+    def read(self, path: str, channels: int, fill: float = 0.0) -> np.ndarray:
+        """Return the resized pixels (H, W, C) of a file; pixels that the file marks as empty become `fill`."""
 
-        def make() -> np.ndarray:
-            return self._resized(self.reader.pixels(path, channels, self.preprocess.at_least, fill))
+        def load() -> np.ndarray:
+            return self.resize(self.reader.pixels(path, channels, self.preprocess.at_least, fill))
 
-        return self._cached(path, f"{channels} {fill!r}", make)
+        return self._cached(path, f"{channels} {fill!r}", load)
 
-    def label_map(self, path: str, is_mask: bool = False) -> np.ndarray:
-        """Return the class indices (H, W) of a file, resized; of a mask 255 is class 1."""
+    def read_labels(self, path: str, is_mask: bool = False) -> np.ndarray:
+        """Return the resized class indices (H, W) of a file; with `is_mask`, 255 is class 1."""
 
-        def make() -> np.ndarray:
+        def load() -> np.ndarray:
             stored = self.reader.labels(path)
-            return self._resized(classes_of_mask(stored) if is_mask else stored, nearest=True)
+            return self.resize(classes_of_mask(stored) if is_mask else stored, nearest=True)
 
-        return self._cached(path, "mask" if is_mask else "labels", make)
+        return self._cached(path, "mask" if is_mask else "labels", load)
 
-    def halves(self, path: str, channels: tuple[int, int], fills: tuple[float, float]) -> list[np.ndarray]:
-        """The left and the right half of a file, resized, with so many channels and `fills` as in `picture`."""
+    def read_halves(self, path: str, channels: tuple[int, int], fills: tuple[float, float]) -> list[np.ndarray]:
+        """Return the left and the right half of a file, each resized, with `channels` and `fills` as in `read`."""
 
-        def make() -> np.ndarray:
+        def load() -> np.ndarray:
             halves = self.reader.halves(path, channels, self.preprocess.at_least, fills)
-            return np.concatenate([self._resized(half) for half in halves], axis=2)
+            return np.concatenate([self.resize(half) for half in halves], axis=2)
 
-        both = self._cached(path, f"halves {channels} {fills}", make)
-        return np.split(both, [channels[0]], axis=2)
+        return np.split(self._cached(path, f"halves {channels} {fills}", load), [channels[0]], axis=2)
 
-    def prepared(self, pixels: np.ndarray, channels: int, path: str) -> np.ndarray:
-        """Pixels (H, W, C) that need no file of their own, as `picture` gives them; an ImageError names `path`."""
-        try:
-            height, width, stored = pixels.shape
-            check_channels(Info(width, height, stored, pixels.dtype.name, "", ""), channels)
-        except UserError as error:
-            raise ImageError(f"{path} {error}") from None
-        return self._resized(to_channels(pixels, channels, self.reader.alpha))
+    def _cached(self, path: str, what: str, load: Callable[[], np.ndarray]) -> np.ndarray:
+        return load() if self.cache is None else self.cache.get(path, f"{self.recipe} {what}", load)
 
-    def _cached(self, path: str, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        return make() if self.cache is None else self.cache.get(path, f"{self.recipe} {what}", make)
-
-    def _resized(self, pixels: np.ndarray, nearest: bool = False) -> np.ndarray:
+    def resize(self, pixels: np.ndarray, nearest: bool = False) -> np.ndarray:
+        """Return pixels (H, W, ...) at the load size."""
         height, width = pixels.shape[:2]
         return resized(pixels, self.preprocess.target((width, height)), nearest)
 
-    def cut(
-        self, pictures: Sequence[np.ndarray], domains: Sequence[Domain], path: str, key: Key, domain: str
+    def crop(
+        self, images: Sequence[np.ndarray], domains: Sequence[Domain], path: str, key: Key, geometry: str
     ) -> list[np.ndarray]:
-        """One window of all `pictures`, through the user's pipeline if there is one.
+        """Cut one window out of all `images`, then apply the user's pipeline; `geometry` "A" or "B" draws them.
 
         Raises:
-            ImageError: if they differ in size or are smaller than the crop; names `path`.
+            ImageError: if the images differ in size or are smaller than the crop; names `path`.
         """
-        sizes = [picture.shape[1::-1] for picture in pictures]
+        sizes = [image.shape[1::-1] for image in images]
         if len(set(sizes)) > 1:
             shown = " and ".join(f"{width}x{height}" for width, height in dict.fromkeys(sizes))
             raise ImageError(
                 f"{path}: the images of this sample are {shown}; --preprocess resize_and_crop makes them equal"
             )
         try:
-            window = self.preprocess.window(sizes[0], self.random(key, Purpose[f"WINDOW_{domain}"]))
+            window = self.preprocess.window(sizes[0], self.random(key, RandomStream[f"WINDOW_{geometry}"]))
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
-        cuts = [window.cut(picture) for picture in pictures]
+        cuts = [window.cut(image) for image in images]
         if self.user is None:
             return cuts
-        labels = [domain.is_labels for domain in domains]
+        seed = int(self.random(key, RandomStream[f"USER_{geometry}"]).integers(2**31))
         try:
-            return self.user(cuts, labels, int(self.random(key, Purpose[f"USER_{domain}"]).integers(2**31)))
+            return self.user(cuts, [domain.is_labels for domain in domains], seed)
         except UserError as error:
             raise OptionError(f"{path}: {error}") from None
 
-    def changes(self, key: Key, domain: str, geometry: str) -> np.ndarray | None:
-        """What the preset does to the images of `domain`, with the geometry of `geometry`'s; None for nothing."""
+    def changes(self, key: Key, name: str, geometry: str) -> np.ndarray | None:
+        """Draw the preset's changes of the tensor `name`, with the geometry of domain `geometry`; None for none."""
         if self.user is not None or not AUGMENT_PRESETS[self.preset]:
             return None
-        colors = self.colored in ("both", "in" if domain == "A" else "out")
+        colored = {"in": "a", "out": "b", "both": "ab"}.get(self.colored, "")
         return draw(
             self.preset,
-            self.random(key, Purpose[f"GEOMETRY_{geometry}"]),
-            self.random(key, Purpose[f"COLOR_{domain}"]) if colors else None,
+            self.random(key, RandomStream[f"GEOMETRY_{geometry}"]),
+            self.random(key, RandomStream[f"COLOR_{name.upper()}"]) if name in tuple(colored) else None,
         )
 
-    def tensor(
-        self, images: Sequence[np.ndarray], domains: Sequence[Domain], changes: np.ndarray | None, path: str
-    ) -> torch.Tensor:
-        """The images of one domain as one (C, H, W), changed unless the device will do that."""
+    def to_tensor(
+        self, images: Sequence[np.ndarray], domains: Sequence[Domain], path: str, changes: np.ndarray | None = None
+    ) -> Tensor:
+        """Augment images and concatenate their channels to one tensor (C, H, W).
+
+        Raises:
+            ImageError: if an image does not fit its domain; names `path`.
+        """
         tensors = []
         for image, domain in zip(images, domains, strict=True):
             try:
                 actual = held_by(image, domain, path)
             except UserError as error:
                 raise ImageError(str(error)) from None
-            if changes is not None and not self.on_device:
-                from i2i.data.augment.cpu import augment
-
-                image = augment(image, changes, actual)
-            tensors.append(actual.to_tensor(image))
+            tensors.append(actual.to_tensor(image if changes is None else augment(image, changes, actual)))
         return merged(tensors)
 
-    def for_device(self, changes: np.ndarray | None) -> torch.Tensor | None:
-        """The changes that are left to the device."""
-        return torch.from_numpy(changes) if changes is not None and self.on_device else None
+    def tensors(
+        self,
+        images: Mapping[str, Sequence[np.ndarray]],
+        domains: Mapping[str, Sequence[Domain]],
+        paths: Mapping[str, str],
+        key: Key,
+        geometry: str,
+    ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
+        """Augment cropped images and return a tensor for every name, and the changes that are left to the device.
 
-
-def _user_pipeline(config: ImageOptions) -> UserPipeline | None:
-    if config.augment_file is None:
-        return None
-    from i2i.data.augment.cpu import UserPipeline
-
-    return UserPipeline(config.augment_file)
+        All of them get the same geometry.
+        """
+        drawn = {name: self.changes(key, name, geometry) for name in images}
+        left = {name: changes for name, changes in drawn.items() if changes is not None and self.on_device}
+        return {
+            name: self.to_tensor(images[name], domains[name], paths[name], None if name in left else drawn[name])
+            for name in images
+        }, left

@@ -1,86 +1,57 @@
-"""Batches on their way to the device, beside what is computed there."""
+"""Copy batches to the device, and augment them there, while the previous batch is used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import torch
 
-from i2i.data.batch import ON_DEVICE, Batch, ImageError
-
-
-class Transfer(Protocol):
-    """How a batch comes to the device: `begin` queues it, from `end` on it may be used.
-
-    `ahead` says whether to begin the next batch before it is asked for.
-    """
-
-    ahead: bool
-
-    def begin(self, batch: Batch) -> Batch: ...
-    def end(self, batch: Batch) -> Batch: ...
-
-
-class Direct:
-    """At once, where nothing goes on by itself."""
-
-    ahead = False
-
-    def __init__(self, work: Callable[[Batch], Batch]) -> None:
-        self.begin = work
-
-    def end(self, batch: Batch) -> Batch:
-        """The batch as it is."""
-        return batch
+from i2i.data.batch import Batch, ImageError
 
 
 class SideStream:
-    """On a CUDA stream of its own: copies from page-locked memory and `work` overlap with the steps of training.
+    """Run `move` on a CUDA stream of its own, so that copies overlap with training.
 
     https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-streams
     """
 
-    ahead = True
-
-    def __init__(self, work: Callable[[Batch], Batch], device: torch.device) -> None:
-        self.work, self.stream = work, torch.cuda.Stream(device)
+    def __init__(self, move: Callable[[Batch], Batch], device: torch.device) -> None:
+        self.move, self.stream = move, torch.cuda.Stream(device)
 
     def begin(self, batch: Batch) -> Batch:
-        """The batch as it will be; only the side stream may use it yet."""
+        """Queue `move` on the side stream and return its batch, which may be used after `finish`."""
         with torch.cuda.stream(self.stream):
-            return self.work(batch)
+            return self.move(batch)
 
-    def end(self, batch: Batch) -> Batch:
-        """The batch for use on the current stream, which waits for all that was begun."""
+    def finish(self, batch: Batch) -> Batch:
+        """Make the current stream wait for everything that was queued, and return the batch for use on it."""
         current = torch.cuda.current_stream(self.stream.device)
         current.wait_stream(self.stream)
-        for tensor in (value for name, value in batch.tensors().items() if name in ON_DEVICE):
-            tensor.record_stream(current)  # else the side stream would write the next batch where this one still lies
+        for tensor in batch.tensors().values():
+            tensor.record_stream(current)  # else the side stream would reuse its memory while it is still read
         return batch
 
 
-class Prefetcher(Iterator[Batch | ImageError]):
-    """`batches` in their order, each through `transfer`; problems take their turn like batches."""
+def prefetched(
+    batches: Iterator[Batch | ImageError], begin: Callable[[Batch], Batch], finish: Callable[[Batch], Batch]
+) -> Iterator[Batch | ImageError]:
+    """Yield `batches` in order, beginning each one before the previous one is yielded; errors keep their place."""
 
-    def __init__(self, batches: Iterator[Batch | ImageError], transfer: Transfer) -> None:
-        self.batches, self.transfer = batches, transfer
-        self._begun: Batch | Exception | None = None
-
-    def __next__(self) -> Batch | ImageError:
-        begun, self._begun = self._begin() if self._begun is None else self._begun, None
-        if isinstance(begun, ImageError):
-            return begun
-        if isinstance(begun, Exception):
-            raise begun
-        batch = self.transfer.end(begun)
-        if self.transfer.ahead:  # after `end`, which would wait for this one as well
-            self._begun = self._begin()
-        return batch
-
-    def _begin(self) -> Batch | Exception:
+    def begin_next() -> Batch | Exception:
         try:
-            batch = next(self.batches)
-        except Exception as error:  # of a worker; its turn comes after the batches that have begun
+            batch = next(batches)
+        except Exception as error:  # of a worker; the batches before it come first
             return error
-        return batch if isinstance(batch, ImageError) else self.transfer.begin(batch)
+        return batch if isinstance(batch, ImageError) else begin(batch)
+
+    begun = begin_next()
+    while True:
+        if isinstance(begun, ImageError):
+            yield begun
+            begun = begin_next()
+        elif isinstance(begun, Exception):
+            raise begun
+        else:
+            batch = finish(begun)
+            begun = begin_next()  # after `finish`, which would wait for this one as well
+            yield batch

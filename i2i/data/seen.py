@@ -1,4 +1,4 @@
-"""The shape of the images that a run was trained on, and whether those of a translation are of the same layout."""
+"""Record the layout and sizes of the training images, and compare images to translate with them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from i2i.data.layouts.aligned import PAIR
 from i2i.data.layouts.base import ImageDataset
 from i2i.errors import UserError
 
-HEADERS = 24  # of files that are read
-TOLERANCE = 1.03  # by which the aspect ratio of files may differ from one that was seen
-FAR = 1.3  # by which it differs where that is worth a warning
-MOST = 0.8  # of the files have to agree
+HEADERS = 24  # largest number of files whose headers are read
+TOLERANCE = 1.03  # factor by which an aspect ratio may differ from the training images'
+FAR = 1.3  # factor from which a differing aspect ratio causes a warning
+MOST = 0.8  # share of the files that have to agree
 
 Size = tuple[int, int]  # width and height
 
@@ -22,7 +22,7 @@ Size = tuple[int, int]  # width and height
 def seen_by(dataset: ImageDataset) -> dict[str, Any]:
     """Return the layout of a data set and the sizes of its images, as plain values for a checkpoint.
 
-    They are read off the headers of a few files. Sizes are those of whole images; of pairs side by side, of one half.
+    They are read from the headers of a few files. The size of a side-by-side pair is that of one half.
     """
     halved = _is_side_by_side(dataset)
     sizes = {"a": _sizes(dataset, dataset.files, halved)}
@@ -33,18 +33,18 @@ def seen_by(dataset: ImageDataset) -> dict[str, Any]:
     }
 
 
-class Finding(NamedTuple):
-    """What is wrong with the layout of images to translate, and whether that is certain enough to refuse them."""
+class LayoutProblem(NamedTuple):
+    """A mismatch between images to translate and the training images; `refused` if it is certain."""
 
     message: str
     refused: bool
 
 
-def wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a") -> Finding | None:
-    """Return what is wrong with the files of `dataset`, by what `seen_by` gave for training; None for nothing.
+def wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a") -> LayoutProblem | None:
+    """Compare the files of `dataset` with what `seen_by` returned for the training data; None if they agree.
 
-    `side` is the domain of the training data that they belong to. Images of any size and shape are translated, so only
-    files are refused whose shape is that of one image where pairs are read, or that of a pair where images are.
+    `side` is the domain of the files in the training data. Images of any size and shape can be translated, so only two
+    cases are refused: single images that would be read as pairs, and pairs that would be read as single images.
     """
     if side not in seen:
         return None
@@ -57,13 +57,13 @@ def wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a"
     what = f"{dataset.root} holds images of {width}x{height}"
     shape = f"{_shown(seen[side]['width'])}x{_shown(seen[side]['height'])}"
     if halved and _are(sizes, low, high) and not _any(sizes, 2 * low, 2 * high):
-        return Finding(
+        return LayoutProblem(
             f"{what}, the shape of one image of training ({shape}), not of two side by side, and would be cut in half: "
             f"translate single images by --input {dataset.root}; if the files are pairs, give --dataset_mode aligned",
             refused=True,
         )
     if halved and not _any(sizes, 2 * low / FAR, 2 * high * FAR):
-        return Finding(
+        return LayoutProblem(
             f"{what}, which are read as pairs side by side of {width // 2}x{height} each, and training saw {shape}; "
             f"single images are translated by --input {dataset.root}",
             refused=False,
@@ -73,16 +73,16 @@ def wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a"
     return None
 
 
-def _of_pairs(what: str, shape: str, dataset: ImageDataset, trained_on_pairs: bool) -> Finding:
+def _of_pairs(what: str, shape: str, dataset: ImageDataset, trained_on_pairs: bool) -> LayoutProblem:
     phase = dataset.config.phase
     if trained_on_pairs:
-        return Finding(
+        return LayoutProblem(
             f"{what}, the shape of two images of training ({shape}) side by side, and would be translated whole: for "
             f"pairs give --dataroot ROOT with the files in ROOT/{phase}; if the files are single images, give "
             "--dataset_mode single",
             refused=True,
         )
-    return Finding(
+    return LayoutProblem(
         f"{what}, twice as wide as those of training ({shape}), and are translated whole; if they are pairs side by "
         "side, cut them into two folders first",
         refused=False,
@@ -94,12 +94,12 @@ def _is_side_by_side(dataset: ImageDataset) -> bool:
 
 
 def _sizes(dataset: ImageDataset, files: Sequence[str], halved: bool) -> list[Size]:
-    """Return the sizes of a few of the files, or of their halves; without those that cannot be read."""
+    """Return the sizes of a few readable files, or of their halves."""
     sizes = []
     for path in itertools.islice(files, 0, None, -(-len(files) // HEADERS) or 1):
         try:
             info = dataset.pipeline.reader.info(path)
-        except ImageError:  # which is said where the file is loaded
+        except ImageError:  # reported when the file is loaded
             continue
         if info.width and info.height:
             sizes.append((info.width // (1 + halved) or 1, info.height))
@@ -116,7 +116,7 @@ def _ranges(sizes: Sequence[Size]) -> dict[str, list[float]]:
 
 
 def _are(sizes: Sequence[Size], low: float, high: float) -> bool:
-    """Return whether most of the sizes have an aspect ratio from `low` to `high`."""
+    """Return True if most of the sizes have an aspect ratio from `low` to `high`."""
     return sum(_fits(size, low, high) for size in sizes) >= MOST * len(sizes)
 
 
@@ -134,12 +134,12 @@ def _shown(ends: Sequence[float]) -> str:
 
 
 def refuse_wrong_layout(dataset: ImageDataset, seen: Mapping[str, Any], side: str = "a") -> str:
-    """Return a warning where the files may be of another layout than in training; empty where they are not.
+    """Return a warning if the files may have another layout than the training data; else an empty string.
 
     Raises:
-        UserError: if they certainly are of another one.
+        UserError: if they certainly have another layout.
     """
-    finding = wrong_layout(dataset, seen, side)
-    if finding is not None and finding.refused:
-        raise UserError(finding.message)
-    return "" if finding is None else finding.message
+    problem = wrong_layout(dataset, seen, side)
+    if problem is not None and problem.refused:
+        raise UserError(problem.message)
+    return "" if problem is None else problem.message

@@ -1,10 +1,10 @@
-"""Shards: tar files in the layout of WebDataset (https://github.com/webdataset/webdataset), as lists of files.
+"""List the files in shards: tar files in the layout of WebDataset (https://github.com/webdataset/webdataset).
 
 The files of a sample share their name up to the first dot: `000012.a.jpg`, `000012.b.png`, `000012.cls`. WebDataset
-itself streams them past; here they get paths, `shards-000.tar::000012.a.jpg`, and are read in any order by their
-offsets, so that all that works on files works on them: every layout, an exact shuffle, going on in mid-epoch, caches,
-checks. The offsets come from the standard library, as WebDataset 1.0 no longer brings its own index (wids); a file is
-opened anew for every read, which takes microseconds and leaves nothing that processes or threads could share.
+reads shards as a stream. Here, members have paths such as `shards-000.tar::000012.a.jpg` and are read by their offsets
+in any order, so that everything that works on files works on them: layouts, exact shuffling, resuming within an epoch,
+caches and checks. The offsets come from the standard library, because WebDataset 1.0 has no index (wids) of its own.
+The tar file is opened for every read, which takes microseconds, so that processes and threads share no open files.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ import natsort
 
 from i2i.data.files import SEPARATOR, read_member, signature, tar_members
 from i2i.data.images import readable_extensions
-from i2i.data.listing import Columns, shown_files
+from i2i.data.listing import FileTable, shown_files
 from i2i.errors import UserError
 
-CLASSES = "classes.json"  # beside the shards: the names of the classes whose indices stand in the .cls members
-LABELS = ("cls", "json")  # what holds the label of a sample, the first that it has
+CLASSES = "classes.json"  # a list of class names beside the shards, whose indices the .cls members hold
+LABELS = ("cls", "json")  # extensions of members with the label; the first one counts
 REMOTE = re.compile(r"pipe:|\w[\w+.-]+://")
-MEMBER = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")  # a sample's key and the rest, as WebDataset splits names
-META = re.compile(r"__[^/]*__($|/)")  # members that WebDataset takes for no samples
+MEMBER = re.compile(r"((?:.*/)?[^/.]+)\.([^/]+)")  # WebDataset's split of a name into the sample's key and the rest
+META = re.compile(r"__[^/]*__($|/)")  # members that WebDataset ignores
 
 
 def is_shards(dataroot: str) -> bool:
-    """Whether `dataroot` names tar files (or something remote, of which `expand` says what to do) and no folder."""
+    """Return True if `dataroot` names tar files, or something remote that `expand` rejects, and no folder."""
     return dataroot.endswith(".tar") or REMOTE.match(dataroot) is not None
 
 
 def expand(dataroot: str) -> list[str]:
-    """The tar files that `shards-{000..099}.tar`, `shards-*.tar` or several such with `::` between them stand for.
+    """Return the tar files that `shards-{000..099}.tar`, `shards-*.tar`, or several such separated by `::` denote.
 
     Raises:
-        ValueError: if some do not exist, or are not local.
+        UserError: if some do not exist, or are not local.
     """
     from webdataset.shardlists import expand_urls
 
     if REMOTE.match(dataroot):
         raise UserError(f"--dataroot {dataroot}: shards are read from local files; download them first")
     try:
-        names = expand_urls(Path(dataroot).as_posix())  # to which a backslash would be an escape
+        names = expand_urls(Path(dataroot).as_posix())  # it takes a backslash for an escape
     except (AssertionError, ValueError) as error:
         raise UserError(f"--dataroot {dataroot}: {error}") from None
     shards = [shard for name in names for shard in natsort.natsorted(glob.glob(name)) or [name]]
@@ -56,15 +56,15 @@ def expand(dataroot: str) -> list[str]:
     return shards
 
 
-def columns(dataroot: str) -> Columns:
-    """One row a sample, in the order of the shards and of the samples in them, which are the groups.
+def read_shards(dataroot: str) -> FileTable:
+    """Return a table with one row per sample, in the order of the shards, which are the groups.
 
-    A column is what stands between key and extension: `a` of `000012.a.jpg`, and `image` of `000012.jpg`. Labels are
-    the text of `000012.cls`, or `label` in `000012.json`; where `classes.json` lies beside the shards, they are indices
-    into that list of names, and the rows have the names.
+    The name of a column stands between key and extension: `a` in `000012.a.jpg`; it is `image` for `000012.jpg`. The
+    label is the text of `000012.cls`, or `label` in `000012.json`. If `classes.json` lies beside the shards, labels are
+    indices into its list of names, and the table holds the names.
 
     Raises:
-        ValueError: if a shard is missing or damaged, there are no images, or only some of the samples have labels.
+        UserError: if a shard is missing or damaged, there are no images, or only some of the samples have labels.
     """
     shards = expand(dataroot)
     by_shard = [list_samples(shard) for shard in shards]
@@ -76,15 +76,15 @@ def columns(dataroot: str) -> Columns:
     names = dict.fromkeys(field for sample in samples for field in sample if field not in LABELS)
     files = {name: [sample.get(name) for sample in samples] for name in names}
     classes = class_names(Path(shards[0]).parent)
-    return Columns(files, _labels(samples, classes), [len(group) for group in by_shard], classes=classes or ())
+    return FileTable(files, _labels(samples, classes), [len(group) for group in by_shard], classes=classes or ())
 
 
 def list_samples(shard: str) -> list[dict[str, str]]:
-    """The samples of one tar file that have images: by field, which is a column or one of LABELS, the path.
+    """Return the samples of one tar file that have images: paths by column name or by one of LABELS.
 
     Raises:
         ImageError: if the file is damaged.
-        ValueError: if a sample has two images of one field.
+        UserError: if a sample has two images of one field.
     """
     images = readable_extensions()
     samples: dict[str, dict[str, str]] = {}
@@ -108,10 +108,10 @@ def _add(sample: dict[str, str], field: str, path: str) -> None:
 
 
 def class_names(folder: Path) -> list[str] | None:
-    """The names of the classes in their order, from the file `classes.json` in the folder of shards, if there is one.
+    """Return the class names in `classes.json` in the folder of shards; None if there is no such file.
 
     Raises:
-        ValueError: if it is no list of names.
+        UserError: if it holds no list of names.
     """
     path = folder / CLASSES
     if not path.is_file():

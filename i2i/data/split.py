@@ -1,4 +1,4 @@
-"""Parts of a data set: images that are held out, and a few that stand for all."""
+"""Choose parts of a data set: a held-out split, and a few images spread over it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from i2i.errors import UserError
 
 
 def split(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDataset, ImageDataset]:
-    """What is left to train on, and the `fraction` of the images that is held out, read as `dataset` reads them.
+    """Return the training part and the held-out part, which has `fraction` of the images.
 
-    Which images that is follows from their names and the seed: it is the same every time, and others that come along
-    later change it little. Of images with classes as large a share of each is held out, and of sets without pairs of
-    each set.
+    File names and the seed decide which images are held out, so images added later change the choice little. The
+    fraction holds for every class, and for each of two unpaired sets.
 
     Raises:
-        ValueError: if that leaves no image on one of the sides.
+        UserError: if one part would be empty.
     """
     held = _rows(dataset, lambda files: _held_out(files, dataset.labels, fraction, seed))
     kept = {name: np.setdiff1d(range(len(dataset.columns.files[name])), rows).tolist() for name, rows in held.items()}
@@ -34,7 +33,7 @@ def split(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDatas
 
 
 def spread(dataset: ImageDataset, size: int) -> ImageDataset:
-    """At most `size` images at equal distances, of every class in proportion; of sets without pairs so many of each."""
+    """Return at most `size` images at equal distances, from every class in proportion; of unpaired sets, of each."""
     order = None if dataset.labels is None else np.argsort(dataset.labels, kind="stable")
 
     def chosen(files: Sequence[str]) -> list[int]:

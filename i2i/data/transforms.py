@@ -1,4 +1,4 @@
-"""From a file's pixels to the training size: an antialiased resize, and the window that all images of a pair share."""
+"""Resize images to the load size, and crop and mirror them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PREPROCESSING = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop
 
 
 class Window(NamedTuple):
-    """Which part of an image is taken, in pixels, and whether it is mirrored."""
+    """A crop in pixels, and whether it is mirrored."""
 
     left: int
     top: int
@@ -22,35 +22,30 @@ class Window(NamedTuple):
     mirrored: bool
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
-        """That part of `pixels` (H, W, ...), mirrored by torch, which takes a tenth of NumPy's time to copy it."""
+        """Return the crop of `pixels` (H, W, ...)."""
         part = pixels[self.top : self.top + self.height, self.left : self.left + self.width]
-        return torch.from_numpy(part).flip(1).numpy() if self.mirrored else part
+        return torch.from_numpy(part).flip(1).numpy() if self.mirrored else part  # NumPy takes ten times as long
 
 
-class Preprocess:
-    """The reference's `--preprocess` choices. Sizes are (width, height) in pixels.
+class Preprocess(NamedTuple):
+    """How images are brought to the training size: one of the reference's `--preprocess` choices.
 
-    `jitter` off takes the middle in place of a random crop.
+    Sizes are (width, height) in pixels. Without `jitter`, the crop is central instead of random.
     """
 
-    def __init__(
-        self,
-        preprocess: str,
-        load_size: tuple[int, int],
-        crop_size: tuple[int, int],
-        flip: bool = True,
-        jitter: bool = True,
-    ) -> None:
-        self.preprocess, self.load_size, self.crop_size = preprocess, load_size, crop_size
-        self.flip, self.jitter = flip, jitter
+    preprocess: str
+    load_size: tuple[int, int]
+    crop_size: tuple[int, int]
+    flip: bool = True
+    jitter: bool = True
 
     @property
     def at_least(self) -> tuple[int, int] | None:
-        """The size below which no image may be decoded at a reduced scale; None if it has to be decoded in full."""
-        return self.load_size if self.preprocess == "resize_and_crop" else None  # other sizes follow from the file's
+        """Return the size below which no image may be decoded at a reduced scale; None requires full resolution."""
+        return self.load_size if self.preprocess == "resize_and_crop" else None  # else the size depends on the file's
 
     def target(self, size: tuple[int, int]) -> tuple[int, int]:
-        """What an image of `size` is resized to."""
+        """Return the size to which an image of `size` is resized."""
         width, height = size
         if self.preprocess == "resize_and_crop":
             return self.load_size
@@ -60,7 +55,7 @@ class Preprocess:
         return size
 
     def window(self, size: tuple[int, int], random: np.random.Generator) -> Window:
-        """The part of an image of `size` that is taken; draws the same numbers whatever the options.
+        """Return the crop of an image of `size`. It always draws the same count of random numbers.
 
         Raises:
             ImageError: if the image is smaller than the crop.
@@ -78,27 +73,26 @@ class Preprocess:
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
-    """Pixels (H, W, C), or (H, W) class indices with `nearest`, at `size` (width, height), in their own type.
+    """Resize pixels (H, W, C), or class indices (H, W) with `nearest`, to `size` (width, height); the dtype stays.
 
-    The filter is the bicubic one of Pillow, which widens where it shrinks (antialiasing). For 8 bits the result is
-    Pillow's, give or take one or two, but where it overshoots: that is clipped between the two passes, and Pillow makes
-    them in either order. `nearest` takes the pixel under the centre, as Pillow does.
+    The filter is Pillow's bicubic one, which is antialiased. 8-bit results differ from Pillow's by at most 2, except
+    where the filter overshoots: values are clipped between the two passes, which Pillow makes in either order.
+    `nearest` takes the pixel under the centre, as Pillow does.
     """
     height, width = pixels.shape[:2]
     if (width, height) == size:
         return pixels
     if nearest:
-        rows, columns = (_centres(new, old) for new, old in zip(size[::-1], (height, width), strict=True))
+        rows, columns = (
+            np.floor((np.arange(new) + 0.5) * (old / new)).astype(np.intp)
+            for new, old in zip(size[::-1], (height, width), strict=True)
+        )
         return pixels[rows[:, None], columns]
     exact = pixels if pixels.dtype in (np.uint8, np.float32) else pixels.astype(np.float32)
-    # In channels_last memory, strides and all, for which torch has a vectorised kernel for 8 bits.
+    # channels_last: torch has a vectorised kernel for it.
     image = torch.from_numpy(np.ascontiguousarray(exact))[None].permute(0, 3, 1, 2)
     new = torch.nn.functional.interpolate(image, size[::-1], mode="bicubic", antialias=True)[0]
     out = new.permute(1, 2, 0).contiguous().numpy()
     if pixels.dtype == np.uint16:
         return np.clip(np.rint(out), 0, 65535).astype(np.uint16)
     return out
-
-
-def _centres(new: int, old: int) -> np.ndarray:
-    return np.floor((np.arange(new) + 0.5) * (old / new)).astype(np.intp)

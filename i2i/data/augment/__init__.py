@@ -1,7 +1,8 @@
-"""Random changes of geometry and colour: what the presets allow, the draw of one sample, and what a draw means.
+"""Random changes of geometry and colour: the presets, drawing the parameters of a sample, and their definition.
 
-A sample's changes are drawn once, from its own random numbers; `augment.cpu` and `augment.device` only carry them out.
-In this order, with pixels counted from the image's centre, and colours in [0, 1] and clipped to it after each step:
+The parameters are drawn once from the sample's own random numbers; `augment.cpu` and `augment.device` apply them.
+The changes are made in this order. Coordinates start at the image's centre; colours are in [0, 1] and clipped to it
+after each step:
 
     geometry    p -> R(angle) Shear(shear) scale p + (shift_x width, shift_y height), reflected at the borders
     contrast    x -> (1 + contrast) (x - 1/2) + 1/2 + brightness
@@ -20,7 +21,7 @@ from i2i.data.domain import Domain
 
 
 class Change(NamedTuple):
-    """The range that a parameter is drawn from, uniformly, and how probable it is that it is drawn at all."""
+    """The range from which a parameter is drawn uniformly, and the probability that it is drawn at all."""
 
     low: float
     high: float
@@ -34,7 +35,8 @@ def _around_zero(**sizes: float) -> dict[str, Change]:
 PARAMETERS = ("angle", "scale", "shift_x", "shift_y", "shear", "brightness", "contrast", "saturation", "hue", "blur")
 GEOMETRIC, COLORING = PARAMETERS[:5], PARAMETERS[5:]
 NEUTRAL = np.array([float(name == "scale") for name in PARAMETERS], np.float32)
-# Angle and shear in degrees, shifts in widths and heights, hue in turns, blur in pixels; for `reference` see `Window`.
+# Angle and shear in degrees, shifts in widths and heights, hue in turns, blur in pixels.
+# `reference` only crops and mirrors, see `transforms.Preprocess`.
 AUGMENT_PRESETS: dict[str, dict[str, Change]] = {
     "none": {},
     "reference": {},
@@ -48,9 +50,9 @@ BLUR_RADIUS = 5  # of the largest sigma above, 3.3
 
 
 def draw(preset: str, geometry: np.random.Generator, color: np.random.Generator | None = None) -> np.ndarray | None:
-    """The value of each of `PARAMETERS`, float32, or None if `preset` changes nothing; colours stay if `color` is None.
+    """Draw `PARAMETERS` as float32 (P,); None if `preset` changes nothing. Without `color`, colours stay as they are.
 
-    It takes the same count of numbers whatever comes out: with generators in the same state images share a geometry.
+    The count of random numbers taken is always the same, so equal generators give several images the same geometry.
     """
     changes = AUGMENT_PRESETS[preset]
     if not changes:
@@ -67,17 +69,17 @@ def draw(preset: str, geometry: np.random.Generator, color: np.random.Generator 
 
 
 def parameter(parameters: np.ndarray, name: str) -> np.ndarray:
-    """The values of one of `PARAMETERS`, which are the last axis of `parameters`."""
+    """Return the values of one parameter from an array (..., P)."""
     return parameters[..., PARAMETERS.index(name)]
 
 
 def is_neutral(parameters: np.ndarray, *names: str) -> bool:
-    """Whether the named parameters change nothing in any sample."""
+    """Return True if the named parameters change nothing in any sample."""
     return all(bool((parameter(parameters, name) == parameter(NEUTRAL, name)).all()) for name in names)
 
 
 def matrix(parameters: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Where the pixel (column, row, 1) of an image goes, (..., 3, 3) float64; a positive angle is counter-clockwise."""
+    """Return the matrix (..., 3, 3) that moves pixels (column, row, 1); positive angles turn counter-clockwise."""
     angle, scale, shift_x, shift_y, shear = (parameter(parameters, name).astype(np.float64) for name in GEOMETRIC)
     sine, cosine, slope = np.sin(np.radians(angle)), np.cos(np.radians(angle)), np.tan(np.radians(shear))
     out = np.zeros((*angle.shape, 3, 3))
@@ -91,12 +93,12 @@ def matrix(parameters: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def colored_channels(domain: Domain) -> int:
-    """How many channels of `domain`, from the first, hold colours: not classes, parts of Lab, or transparency."""
+    """Return how many leading channels hold colours; classes, Lab channels and transparency are none."""
     if domain.kind in ("labels", "lightness", "chroma"):
         return 0
     return domain.channels - domain.alpha
 
 
 def blur_size(width: int, height: int) -> int:
-    """The side of the kernel of a blur: a reflection gives no more pixels than there are."""
+    """Return the side of the blur kernel, limited because a border can only reflect the pixels that there are."""
     return 2 * min(BLUR_RADIUS, width - 1, height - 1) + 1

@@ -1,4 +1,4 @@
-"""Random changes in the worker process, image by image, by albumentations."""
+"""Augment single images in the worker processes, with albumentations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from i2i.errors import UserError
 
 
 def augment(pixels: np.ndarray, parameters: np.ndarray, domain: Domain) -> np.ndarray:
-    """Do what `augment.draw` has drawn to the pixels (H, W, C) of an image, or the class indices (H, W) of a label map.
+    """Apply what `augment.draw` has drawn to pixels (H, W, C), or to the class indices (H, W) of a label map.
 
-    The result has the shape and the type of `pixels`; changed colours are clipped to the range of `domain`.
+    Shape and dtype stay. Colours are clipped to the range of `domain`.
     """
     colored = colored_channels(domain)
-    if not domain.is_labels and (domain.low, domain.high) != FULL_RANGE.get(domain.kind):  # as the device gets them
+    if not domain.is_labels and (domain.low, domain.high) != FULL_RANGE.get(domain.kind):
+        # The device gets clipped values as well.
         pixels = np.clip(pixels, domain.low, domain.high).astype(pixels.dtype, copy=False)
     pixels = _warp(pixels, parameters, nearest=domain.is_labels)
     if colored == 0 or is_neutral(parameters, *COLORING):
@@ -54,7 +55,7 @@ def _recolor(unit: np.ndarray, parameters: np.ndarray, in_color: bool) -> np.nda
     brightness, contrast, saturation, hue = (
         float(parameter(parameters, name)) for name in ("brightness", "contrast", "saturation", "hue")
     )
-    # Not albucore's multiply_add, which is ten times slower on floats.
+    # albucore's multiply_add is ten times slower on floats.
     unit = np.clip(unit * np.float32(1 + contrast) + np.float32(brightness - contrast / 2), 0, 1)
     if in_color and saturation:
         unit = adjust_saturation_torchvision(unit, 1 + saturation)
@@ -74,21 +75,21 @@ def _blur(unit: np.ndarray, parameters: np.ndarray) -> np.ndarray:
 
 
 def _keep_offline() -> None:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for updates when imported
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks the network for updates
 
 
 class UserPipeline:
-    """A pipeline of albumentations that the user has saved as YAML, done alike to all images of a sample."""
+    """An albumentations pipeline that the user has saved as YAML; it changes all images of a sample alike."""
 
     def __init__(self, path: str | Path) -> None:
-        """Raises ValueError if there is no such file, or no pipeline in it."""
+        """Load the pipeline. Raises UserError if the file is missing or holds no pipeline."""
         _keep_offline()
         import albumentations
 
         self.path = path
         try:
             loaded: Any = albumentations.load(path, data_format="yaml")
-        except Exception as error:  # there is hardly a type that it does not raise on a file that is something else
+        except Exception as error:  # it raises almost any type on files of other content
             raise UserError(
                 f"--augment_file {path} cannot be used: {_reason(error)}; it has to be what "
                 'albumentations.save(pipeline, path, data_format="yaml") writes'
@@ -96,21 +97,21 @@ class UserPipeline:
         self.pipeline = albumentations.Compose([loaded])
 
     def __call__(self, images: Sequence[np.ndarray], are_labels: Sequence[bool], seed: int) -> list[np.ndarray]:
-        """The changed images, (H, W, C) or label maps (H, W) of one size, whose random changes come from `seed` alone.
+        """Return changed images (H, W, C) and label maps (H, W), all of one size; `seed` alone decides the changes.
 
         Raises:
-            ValueError: if the pipeline fails on the images, or gives something that is no image of their kind.
+            UserError: if the pipeline fails on the images, or changes their dtype or channels.
         """
         kinds = ["mask" if is_labels else "image" for is_labels in are_labels]
         names = _names(kinds)
         given = dict(zip(names, images, strict=True))
-        given.setdefault("image", np.zeros((*images[0].shape[:2], 3), np.uint8))  # it takes the size from there
+        given.setdefault("image", np.zeros((*images[0].shape[:2], 3), np.uint8))  # the size is read from it
         self.pipeline.add_targets(dict(zip(names, kinds, strict=True)))
-        # Not set_random_seed, which gives each step a generator of its own with one and the same seed.
+        # set_random_seed would give every step a generator with the same seed.
         self.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         try:
             changed = self.pipeline(**given)
-        except Exception as error:  # every transform has its own
+        except Exception as error:  # every transform raises its own types
             raise UserError(f"--augment_file {self.path} fails on the images: {_reason(error)}") from None
         return self._checked([changed[name] for name in names], images)
 

@@ -1,40 +1,38 @@
-"""Random changes on the device, on whole batches, by kornia."""
+"""Augment whole batches on the device, with kornia."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from i2i.data.augment import COLORING, GEOMETRIC, blur_size, colored_channels, is_neutral, matrix, parameter
-from i2i.data.batch import Batch
+from i2i.data.batch import Batch, with_tensors
 from i2i.data.domain import Domain
 
 
-def augmented(batch: Batch, domains: tuple[Sequence[Domain], Sequence[Domain]]) -> Batch:
-    """The batch with its images of a and b, which are of `domains`, as `changes_a` and `changes_b` say."""
-    if batch.a is not None and batch.changes_a is not None:
-        batch = dataclasses.replace(batch, a=augment_batch(batch.a, batch.changes_a, domains[0]))
-    if batch.b is not None and batch.changes_b is not None:
-        batch = dataclasses.replace(batch, b=augment_batch(batch.b, batch.changes_b, domains[1]))
-    return batch
+def augmented(batch: Batch, domains: Mapping[str, Sequence[Domain]]) -> Batch:
+    """Return the batch with `batch.changes` applied; `domains` tells what the channels of each tensor hold."""
+    tensors = batch.tensors()
+    changed = {name: augment_batch(tensors[name], drawn, domains[name]) for name, drawn in batch.changes.items()}
+    return with_tensors(batch, changed) if changed else batch
 
 
-def augment_batch(images: Tensor, parameters: Tensor, domains: Sequence[Domain]) -> Tensor:
-    """Do what `augment.draw` has drawn for each sample to images (N, C, H, W) in [-1, 1]; their type and format stay.
+def augment_batch(images: Tensor, parameters: np.ndarray, domains: Sequence[Domain]) -> Tensor:
+    """Apply what `augment.draw` has drawn to images (N, C, H, W) in [-1, 1]; dtype and memory format stay.
 
     Args:
-        images: on any device; a channel of a label map holds -1 and 1, and so it does afterwards.
-        parameters: (N, P), on the CPU, where they are looked at without waiting for the device.
-        domains: whose channels, one after the other, those of the images are.
+        images: on any device. Channels of label maps hold -1 and 1 before and after.
+        parameters: (N, P), on the CPU, where reading them does not wait for the device.
+        domains: the images whose channels, one after the other, are those of `images`.
     """
-    drawn = parameters.cpu().numpy()
     parts = images.float().split([domain.channels for domain in domains], dim=1)
-    changed = torch.cat([_augment(part, drawn, domain) for part, domain in zip(parts, domains, strict=True)], dim=1)
+    changed = torch.cat(
+        [_augment(part, parameters, domain) for part, domain in zip(parts, domains, strict=True)], dim=1
+    )
     channels_last = images.is_contiguous(memory_format=torch.channels_last)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     return changed.to(images.dtype).contiguous(memory_format=memory_format)
@@ -66,7 +64,7 @@ def _recolor(unit: Tensor, drawn: np.ndarray, in_color: bool) -> Tensor:
     brightness, contrast, saturation, hue = (
         _on(unit, parameter(drawn, name)) for name in ("brightness", "contrast", "saturation", "hue")
     )
-    # Of kornia's two steps, adjust_contrast and adjust_brightness, the first would clip what the second brings back.
+    # kornia's adjust_contrast would clip values that its adjust_brightness brings back into the range.
     unit = torch.addcmul((brightness - contrast / 2)[:, None, None, None], unit, (1 + contrast)[:, None, None, None])
     unit = unit.clamp(0, 1)
     if in_color and not is_neutral(drawn, "saturation"):
@@ -79,7 +77,7 @@ def _blur(unit: Tensor, drawn: np.ndarray) -> Tensor:
         return unit
     from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 
-    # Not gaussian_blur2d, which reads back from the device whether every sigma is positive.
+    # Not gaussian_blur2d, which waits for the device to check that every sigma is positive.
     sigma = _on(unit, parameter(drawn, "blur")).clamp(min=1e-3)[:, None]  # kornia before 0.9 divides by it
     kernel = get_gaussian_kernel1d(blur_size(unit.shape[-1], unit.shape[-2]), sigma)
     return filter2d_separable(unit, kernel, kernel, border_type="reflect")

@@ -1,4 +1,4 @@
-"""Images with a class label: class folders, or files in the format of MNIST."""
+"""Images with class labels: class folders, or files in MNIST's format."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Self
 import natsort
 import numpy as np
 
-from i2i.data.batch import Key, Sample
+from i2i.data.batch import ImageError, Key, Sample
 from i2i.data.domain import Domain
 from i2i.data.folder import PHASE_FOLDER, class_folders, describe, empty_folders, list_images
+from i2i.data.images.channels import Info, check_channels, to_channels
 from i2i.data.layouts.base import ImageDataset
-from i2i.data.listing import Columns, shown_files
+from i2i.data.listing import FileTable, shown_files
 from i2i.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -25,16 +26,19 @@ IDX_PREFIX = {"train": "train", "test": "t10k", "val": "t10k"}
 
 
 class ClassDataset(ImageDataset):
-    """`<dataroot>/<phase>/<class>/...` or `<dataroot>/<class>/...`, or `<dataroot>/train-images-idx3-ubyte[.gz]` and
-    its label file; images are domain b, the class index is the label.
+    """Images of domain b whose label is the index of their class.
+
+    They lie in `<dataroot>/<phase>/<class>/...`, in `<dataroot>/<class>/...`, or in
+    `<dataroot>/train-images-idx3-ubyte[.gz]` beside its label file. `empty_classes` are the folders without an image;
+    `images` are the pixels (N, H, W) of an MNIST file.
     """
 
     output_name = "B"
     images: np.ndarray | None = None
     labels: np.ndarray
-    empty_classes: Sequence[str] = ()  # folders without an image
+    empty_classes: Sequence[str] = ()
 
-    def scan(self) -> Columns:
+    def scan(self) -> FileTable:
         idx_file = find_idx(self.root, self.config.phase, "images", 3)
         table = self.table()
         if table is not None:
@@ -48,13 +52,13 @@ class ClassDataset(ImageDataset):
         limit = self.config.max_dataset_size
         groups = [] if table is None else table.groups
         if limit is not None and limit < len(self.labels):
-            # The first of every class, not of the first class alone.
+            # The first ones of every class, instead of the first class only.
             order, groups = np.argsort(_rank_in_class(self.labels), kind="stable")[:limit], []
             self.labels, files = self.labels[order], [files[i] for i in order]
             self.images = None if self.images is None else self.images[order]
-        return Columns({"B": files}, groups=groups)
+        return FileTable({"B": files}, groups=groups)
 
-    def _labelled_rows(self, rows: Columns) -> tuple[list[str | None], tuple[str, ...]]:
+    def _labelled_rows(self, rows: FileTable) -> tuple[list[str | None], tuple[str, ...]]:
         if rows.labels is None:
             raise UserError(f"--dataset_mode classes: {self.config.dataroot} has no labels, in a column `label`")
         names = rows.classes or natsort.natsorted(set(rows.labels))
@@ -63,7 +67,7 @@ class ClassDataset(ImageDataset):
         return next(iter(rows.files.values())), tuple(names)
 
     @staticmethod
-    def _column(table: Columns) -> str:
+    def _column(table: FileTable) -> str:
         return next((name for name in ("B", "image", "A") if table.column(name)), "B")
 
     def _read_idx(self, path: Path) -> tuple[list[str | None], tuple[str, ...]]:
@@ -101,15 +105,25 @@ class ClassDataset(ImageDataset):
     def load(self, key: Key) -> Sample:
         path, (domain,) = self.files[key.item], self.domains[1]
         b = self.image(path, domain, key, "B")
-        return Sample(b=b.tensor, label=int(self.labels[key.item]), path_b=path, changes_b=b.changes)
+        return Sample(
+            b=b.tensor,
+            label=int(self.labels[key.item]),
+            path_b=path,
+            changes=b.changes,
+        )
 
-    def _all_files(self) -> list[str]:
-        return super()._all_files() if self.images is None else []
+    def _all_files(self) -> set[str]:
+        return super()._all_files() if self.images is None else set()
 
     def read(self, path: str, domain: Domain, key: Key) -> np.ndarray:
         if self.images is None:
             return super().read(path, domain, key)
-        return self.pipeline.prepared(self.images[key.item][:, :, None].copy(), domain.channels, path)
+        pixels = self.images[key.item][:, :, None].copy()
+        try:
+            check_channels(Info(pixels.shape[1], pixels.shape[0], 1, "uint8", "", ""), domain.channels)
+        except UserError as error:
+            raise ImageError(f"{path} {error}") from None
+        return self.pipeline.resize(to_channels(pixels, domain.channels, self.config.alpha))
 
 
 def _idx_prefix(phase: str) -> str:
@@ -117,16 +131,16 @@ def _idx_prefix(phase: str) -> str:
 
 
 def find_idx(root: Path, phase: str, kind: str, dimensions: int) -> Path | None:
-    """The idx file of a phase, as it is or gzipped, spelled train-images-idx3-ubyte or train-images.idx3-ubyte."""
+    """Return the idx file of a phase, such as train-images-idx3-ubyte, train-images.idx3-ubyte or either with .gz."""
     names = [f"{_idx_prefix(phase)}-{kind}{dash}idx{dimensions}-ubyte{end}" for end in ("", ".gz") for dash in "-."]
     return next((root / name for name in names if (root / name).is_file()), None)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """A uint8 array from a file in MNIST's idx format (http://yann.lecun.com/exdb/mnist): magic, sizes, bytes.
+    """Read a uint8 array from a file in MNIST's idx format (http://yann.lecun.com/exdb/mnist): magic, sizes, bytes.
 
     Raises:
-        ValueError: if the file is damaged, empty, or holds anything but uint8 of `dimensions` dimensions.
+        UserError: if the file is damaged, empty, or holds anything but uint8 of `dimensions` dimensions.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

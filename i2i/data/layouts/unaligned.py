@@ -1,4 +1,4 @@
-"""Two sets of images without pairs."""
+"""Two unpaired sets of images."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 
 from i2i.data.batch import Key, Sample
 from i2i.data.layouts.base import ImageDataset
-from i2i.data.listing import Columns, condition_folder, phase_folder
-from i2i.data.pipeline import Purpose
+from i2i.data.listing import FileTable, condition_folder, phase_folder
+from i2i.data.pipeline import RandomStream
 
 
 class UnalignedDataset(ImageDataset):
-    """`<dataroot>/<phase>A` and `<dataroot>/<phase>B`; every image of the larger set exactly once an epoch.
+    """The images in `<dataroot>/<phase>A` and `<dataroot>/<phase>B`.
 
-    Which image of b meets an image of a is drawn anew for every epoch, or goes in order under `--serial_batches`.
-    Those of the smaller set come up equally often, give or take one.
+    An epoch shows every image of the larger set once, and those of the smaller set equally often, up to one. Each epoch
+    combines a and b in a new random order, or in the order of the files with `--serial_batches`.
     """
 
     is_paired = False
 
-    def scan(self) -> Columns:
+    def scan(self) -> FileTable:
         config, table = self.config, self.table()
         names = "AB" if config.direction == "AtoB" else "BA"
         self.input_names, self.output_name = (names[0],), names[1]
         if table is None:
-            return Columns({name: self.images_in(self._folder(name)) for name in names})
+            return FileTable({name: self.images_in(self._folder(name)) for name in names})
         each = {name: table.complete([name], config.dataroot, config.max_dataset_size) for name in names}
-        longest = max(each.values(), key=lambda columns: len(next(iter(columns.files.values()))))
-        return Columns({name: columns.files[name] for name, columns in each.items()}, groups=longest.groups)
+        longest = max(each.values(), key=lambda table: len(next(iter(table.files.values()))))
+        return FileTable({name: found.files[name] for name, found in each.items()}, groups=longest.groups)
 
     def _folder(self, name: str) -> Path:
         given = self.config.dataroot_A if name == "A" else self.config.dataroot_B
@@ -53,12 +53,11 @@ class UnalignedDataset(ImageDataset):
             b=b.tensor,
             path_a=path_a,
             path_b=path_b,
-            changes_a=a.changes,
-            changes_b=b.changes,
+            changes=a.changes | b.changes,
             kind=a.kind,
         )
 
 
-@functools.lru_cache(maxsize=2)  # asked once a sample, and drawing it takes time linear in `count`
+@functools.lru_cache(maxsize=2)  # every sample needs it, and drawing it takes time linear in `count`
 def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch, 0, Purpose.PAIRING)).permutation(count)
+    return np.random.default_rng((seed, epoch, 0, RandomStream.PAIRING)).permutation(count)

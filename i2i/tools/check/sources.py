@@ -16,8 +16,8 @@ from i2i.data.folder import fitting_modes
 from i2i.data.layouts.aligned import PAIR
 from i2i.data.layouts.classes import ClassDataset
 from i2i.data.listing import is_manifest, paired, read_manifest
-from i2i.data.shards import columns as shard_columns
 from i2i.data.shards import is_shards
+from i2i.data.shards import read_shards as shard_columns
 from i2i.errors import UserError
 
 PHASES = ("train", "val", "test")
