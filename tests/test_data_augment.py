@@ -390,13 +390,11 @@ def test_a_users_pipeline_that_does_not_fit_the_images_is_refused_in_a_line(tmp_
     import albumentations as lib
 
     normalising = UserPipeline(written(tmp_path / "normalise.yaml", lib.Normalize()))
-    with pytest.raises(
-        ValueError, match="normalise.yaml makes float32 .* of uint8 .*leave out what normalises"
-    ) as error:
+    with pytest.raises(ValueError, match="normalise.yaml.*float32.*uint8") as error:
         normalising([noise(8, 8)], [False], 0)
     assert "\n" not in str(error.value)
     too_large = UserPipeline(written(tmp_path / "crop.yaml", lib.RandomCrop(64, 64)))
-    with pytest.raises(ValueError, match="crop.yaml fails on the images: Crop size") as error:
+    with pytest.raises(ValueError, match="crop.yaml.*Crop size") as error:
         too_large([noise(8, 8)], [False], 0)
     assert "\n" not in str(error.value)
 

@@ -287,7 +287,7 @@ def test_disk_lies_where_the_system_keeps_such_things(tmp_path: Path, monkeypatc
 
 def test_a_cache_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="^--cache_dir: .*file.*: Not a directory$"):
+    with pytest.raises(UserError, match="^--cache_dir.*file"):
         built(tmp_path, "disk", folder=str(tmp_path / "file"))
 
 

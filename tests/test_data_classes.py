@@ -107,7 +107,7 @@ def test_labels_reach_the_batch(tmp_path: Path) -> None:
 def test_a_picture_of_a_file_is_named_by_its_number(tmp_path: Path) -> None:
     write_idx(tmp_path, [0, 1])
     data = dataset(tmp_path, "classes", preprocess="crop", crop_size=(8,))
-    with pytest.raises(ImageError, match=r"train-images-idx3-ubyte \(image 1\): the image is 4x3, smaller than"):
+    with pytest.raises(ImageError, match=r"train-images-idx3-ubyte \(image 1\).*4x3"):
         data.load(Key(0, 1))
 
 
@@ -156,7 +156,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, position: int, cut: bool) ->
     content = bytearray(path.read_bytes())
     content[position : None if cut else position + 8] = b"" if cut else b"\xff" * 8
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz ") as caught:
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz") as caught:
         dataset(tmp_path, "classes")
     assert "\n" not in str(caught.value)
 
@@ -164,10 +164,10 @@ def test_a_damaged_archive_is_named(tmp_path: Path, position: int, cut: bool) ->
 def test_labels_must_fit_the_images(tmp_path: Path) -> None:
     write_idx(tmp_path, [0, 1, 2])
     labels = idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(2, np.uint8))
-    with pytest.raises(ValueError, match="holds 3 images, .*train-labels-idx1-ubyte 2 labels"):
+    with pytest.raises(ValueError, match="3 .*train-labels-idx1-ubyte 2 "):
         dataset(tmp_path, "classes")
     labels.unlink()
-    with pytest.raises(ValueError, match="has no label file beside it: train-labels-idx1-ubyte"):
+    with pytest.raises(ValueError, match="train-labels-idx1-ubyte"):
         dataset(tmp_path, "classes")
 
 

@@ -125,20 +125,20 @@ def test_the_message_names_the_mode_that_fits(tmp_path: Path, mode: str, layout:
 
 def test_a_folder_without_images_is_answered_with_its_contents(tmp_path: Path) -> None:
     touch(tmp_path, *(f"train/{number}.txt" for number in range(20)))
-    with pytest.raises(ValueError, match=r"train \(which holds .*0\.txt.*, \.\.\.; .* holds train/\)"):
+    with pytest.raises(ValueError, match=r"train .*0\.txt.*, \.\.\..*train/"):
         dataset(tmp_path, "aligned")
-    with pytest.raises(ValueError, match=r"which holds train/\)"):
+    with pytest.raises(ValueError, match=r"train/"):
         dataset(tmp_path, "single")
 
 
 def test_one_of_two_folders_is_not_enough(tmp_path: Path) -> None:
     numbered(tmp_path / "trainA", 1)
     (tmp_path / "trainB").mkdir()
-    with pytest.raises(ValueError, match=r"no images in .*trainB \(which holds nothing"):
+    with pytest.raises(ValueError, match=r"trainB .*nothing"):
         dataset(tmp_path, "unaligned")
 
 
 @pytest.mark.parametrize("mode", ["aligned", "unaligned", "single", "classes"])
 def test_a_data_root_that_is_not_there_is_named(tmp_path: Path, mode: str) -> None:
-    with pytest.raises(ValueError, match=f"--dataroot {tmp_path}/nowhere is not a folder"):
+    with pytest.raises(ValueError, match=f"--dataroot {tmp_path}/nowhere"):
         dataset(tmp_path / "nowhere", mode)

@@ -20,7 +20,7 @@ def values(samples: list[Sample], domain: str) -> list[int]:
 
 
 def test_a_data_root_is_asked_for() -> None:
-    with pytest.raises(ValueError, match="--dataroot is missing"):
+    with pytest.raises(ValueError, match="--dataroot"):
         build_dataset(DataConfig())
 
 
@@ -54,7 +54,7 @@ def test_channels_belong_to_input_and_output_not_to_the_halves(tmp_path: Path) -
 
 def test_an_odd_width_is_no_pair(tmp_path: Path) -> None:
     path = save(tmp_path / "train" / "x.png", noise(7, 4))
-    with pytest.raises(ValueError, match=f"{path} is 7 pixels wide.*--dataset_mode unaligned"):
+    with pytest.raises(ValueError, match=f"{path}.* 7 .*--dataset_mode unaligned"):
         dataset(tmp_path, "aligned").load(Key(0, 0))
 
 

@@ -25,9 +25,12 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    """Seven pairs, side by side."""
+    """Seven pairs, side by side; and five and three unpaired images."""
     for number in range(7):
         save(tmp_path / "pairs" / "train" / f"{number}.png", noise(28, 11, seed=number))
+    for domain, count in (("A", 5), ("B", 3)):
+        for number in range(count):
+            save(tmp_path / "pairs" / f"train{domain}" / f"{number}.png", noise(14, 11, seed=ord(domain) + number))
     return tmp_path / "pairs"
 
 
@@ -35,14 +38,15 @@ def stream(
     root: Path,
     batch_size: int = 2,
     *,
-    seed: int = 3,
+    mode: str = "aligned",
     device: str = "cpu",
+    position: int = 0,
     rank: int = 0,
     ranks: int = 1,
     **options: Any,
 ) -> BatchStream:
-    data = dataset(root, "aligned", seed, **(RANDOM | options))
-    return BatchStream(data, batch_size, seed, device, rank=rank, ranks=ranks)
+    data = dataset(root, mode, seed=3, **(RANDOM | options))
+    return BatchStream(data, batch_size, 3, device, position=position, rank=rank, ranks=ranks)
 
 
 def images(batches: list[Batch]) -> list[tuple[str, bytes]]:
@@ -61,10 +65,10 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker")
-@pytest.mark.parametrize("workers", [0, 1, 2, 3])
-def test_workers_and_cache_change_nothing(pairs: Path, kept: dict[str, Any], workers: int) -> None:
-    plain, other = stream(pairs), stream(pairs, num_threads=workers, **kept)
-    for _ in range(8):  # over two epochs
+@pytest.mark.parametrize(("workers", "mode"), [(0, "aligned"), (1, "unaligned"), (2, "unaligned"), (3, "aligned")])
+def test_workers_and_cache_change_nothing(pairs: Path, kept: dict[str, Any], workers: int, mode: str) -> None:
+    plain, other = stream(pairs, mode=mode), stream(pairs, mode=mode, num_threads=workers, **kept)
+    for _ in range(9):  # over two epochs
         assert equal(plain(), other())
 
 
@@ -79,15 +83,22 @@ def test_ranks_share_one_order(pairs: Path, kept: dict[str, Any], ranks: int) ->
         assert {following.position for following in each} == {plain.position}
 
 
+@pytest.mark.parametrize("mode", ["aligned", "unaligned"])
 @pytest.mark.parametrize(("workers", "ranks"), [(0, 1), (2, 1), (0, 3)])
-def test_a_stream_goes_on_in_mid_epoch(pairs: Path, kept: dict[str, Any], workers: int, ranks: int) -> None:
-    straight = stream(pairs, num_threads=workers, rank=ranks - 1, ranks=ranks, **kept)
+def test_a_stream_resumes_within_an_epoch(
+    pairs: Path, kept: dict[str, Any], workers: int, ranks: int, mode: str
+) -> None:
+    options: dict[str, Any] = {"mode": mode, "rank": ranks - 1, "ranks": ranks, **kept}
+    straight = stream(pairs, **options)
     batches = [straight() for _ in range(8)]
     for done in (1, 5):
-        resumed = stream(pairs, num_threads=workers, rank=ranks - 1, ranks=ranks, **kept)
-        resumed.seek(done * 2 * ranks)
+        position = done * 2 * ranks
+        resumed, sought = stream(pairs, num_threads=workers, position=position, **options), stream(pairs, **options)
+        sought()
+        sought.seek(position)
         for batch in batches[done:]:
-            assert equal(resumed(), batch)
+            assert equal(resumed(), batch) and equal(sought(), batch)
+        assert resumed.position == sought.position == straight.position
 
 
 def test_a_change_of_ranks_goes_on_with_the_same_order(pairs: Path) -> None:
@@ -100,12 +111,13 @@ def test_a_change_of_ranks_goes_on_with_the_same_order(pairs: Path) -> None:
     assert sorted(itertools.chain(*done, images([then()]))) == sorted(wanted)
 
 
-def test_workers_that_inherit_nothing_share_the_cache(pairs: Path, kept: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+def test_workers_that_inherit_nothing_share_the_cache(pairs: Path, kind: str, tmp_path: Path) -> None:
     alone = stream(pairs)
     previous = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        together = stream(pairs, num_threads=2, **kept)
+        together = stream(pairs, num_threads=2, cache=kind, cache_dir=str(tmp_path / "kept"))
         for _ in range(4):
             assert equal(alone(), together())
     finally:
@@ -119,7 +131,7 @@ def test_the_cache_is_announced_once(pairs: Path, caplog: pytest.LogCaptureFixtu
     following.seek(0)
     following()
     (message,) = (record.message for record in caplog.records if record.name == "i2i.data.cache")
-    assert message.startswith("cache: 7 images, 28 KiB of at most 0.5 GiB in memory (")
+    assert all(part in message for part in ("7 images", "28 KiB", "0.5 GiB", "memory"))
 
 
 @pytest.mark.parametrize("groups", [[4, 4, 4], [1, 5, 3, 7, 2, 6, 4, 8, 1]])

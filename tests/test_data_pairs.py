@@ -78,14 +78,13 @@ def test_files_without_a_partner_are_left_out_and_named(tmp_path: Path, caplog: 
     lone += [tmp_path / "trainB" / "4.png", tmp_path / "trainB" / "5.png"]
     assert sorted(data.columns.unmatched) == [str(path) for path in lone]
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith("4 files have no partner and are left out: ")
-    assert all(str(path) in message for path in lone)
+    assert message.startswith("4 files ") and all(str(path) in message for path in lone)
 
 
 def test_folders_without_a_common_name_are_no_pairs(tmp_path: Path) -> None:
     numbered(tmp_path / "trainA", 3)
     numbered(tmp_path / "trainB", 3, first=10)
-    with pytest.raises(ValueError, match=r"no image has a partner .* 3 images in .*trainA \(0\.png, 1\.png, \.\.\.\)"):
+    with pytest.raises(ValueError, match=r"3 .*trainA \(0\.png, 1\.png, \.\.\.\)"):
         dataset(tmp_path, "aligned")
 
 
@@ -93,7 +92,7 @@ def test_two_files_of_one_name_cannot_be_told_apart(tmp_path: Path) -> None:
     numbered(tmp_path / "trainA", 1)
     save(tmp_path / "trainA" / "0.bmp", noise(4, 4))
     numbered(tmp_path / "trainB", 1)
-    with pytest.raises(ValueError, match=r"0\.bmp and .*0\.png have one name"):
+    with pytest.raises(ValueError, match=r"0\.bmp and .*0\.png"):
         dataset(tmp_path, "aligned")
 
 
@@ -148,7 +147,7 @@ def test_a_manifest_lists_pairs(tmp_path: Path, name: str) -> None:
     samples = epoch_of(dataset(tmp_path / name, "aligned"))
     assert (values(samples, "a"), values(samples, "b")) == ([1, 2, 3], [2, 1, 0])
     assert values(epoch_of(dataset(tmp_path / name, "aligned", phase="val", direction="BtoA")), "a") == [3]
-    with pytest.raises(ValueError, match="no rows of --phase test, but of train, val"):
+    with pytest.raises(ValueError, match="--phase test.*train, val"):
         dataset(tmp_path / name, "aligned", phase="test")
 
 
@@ -170,10 +169,10 @@ def test_a_manifest_lists_unpaired_images_and_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "there is no such file"),
-        ("a,c\n0.png,0.png\n", "has no column 'B', but: a, c"),
-        ("a,b\n", "has no rows"),
-        ("a,b\n0.png,\n", "no row with a file for each of: A, B"),
+        (None, "--dataroot"),
+        ("a,c\n0.png,0.png\n", "'B'.*a, c"),
+        ("a,b\n", "rows"),
+        ("a,b\n0.png,\n", "A, B"),
     ],
 )
 def test_a_bad_manifest_is_answered_in_one_line(tmp_path: Path, text: str | None, message: str) -> None:
@@ -205,9 +204,7 @@ def test_255_is_no_class_and_any_other_beyond_the_classes_is_an_error(tmp_path: 
     save(tmp_path / "trainB" / "x.png", noise(3, 1))
     (sample,) = epoch_of(dataset(tmp_path, "aligned", in_classes=2))
     assert sample.a is not None and sample.a[:, 0].tolist() == [[255, 0, 0], [0, 255, 0]]
-    with pytest.raises(
-        ImageError, match=r"x\.png has class 1, and by --in_classes or --out_classes they go from 0 to 0"
-    ):
+    with pytest.raises(ImageError, match=r"x\.png.*class 1.*--in_classes"):
         epoch_of(dataset(tmp_path, "aligned", in_classes=1))
 
 
@@ -248,7 +245,7 @@ def test_arrays_with_many_channels_and_floats_of_a_range(tmp_path: Path) -> None
     write_npy(tmp_path / "trainA" / "x.npy", cube)
     write_npy(tmp_path / "trainB" / "x.npy", heat)
     options = {"in_channels": 7, "out_channels": 1}
-    with pytest.raises(ValueError, match="x.npy holds float32: give --out_range LOW HIGH"):
+    with pytest.raises(ValueError, match="x.npy.*float32.*--out_range"):
         _ = dataset(tmp_path, "aligned", **options).spec
     data = dataset(tmp_path, "aligned", out_range=(-500.0, 500.0), **options)
     (sample,) = epoch_of(data)
@@ -319,13 +316,13 @@ def test_a_phase_that_is_not_there_is_not_made_of_the_others(tmp_path: Path, pla
             numbered(tmp_path / name / phase, 2)
     options = {name: str(tmp_path / path) if path else "" for name, path in places.items()}
     assert len(dataset(tmp_path, "aligned", phase="val", **options)) == 2
-    with pytest.raises(ValueError, match="no folder test in .*, but train, val|no images in .*test"):
+    with pytest.raises(ValueError, match="train, val|no images in .*test"):
         dataset(tmp_path, "aligned", phase="test", **options)
 
 
 def test_a_derived_phase_is_not_made_of_the_others(tmp_path: Path) -> None:
     numbered(tmp_path / "train", 2)
-    with pytest.raises(ValueError, match="no folder test in .*, but train; see --phase"):
+    with pytest.raises(ValueError, match="test.*train.*--phase"):
         dataset(tmp_path, "aligned", derive="grey", phase="test")
 
 
@@ -342,11 +339,11 @@ def test_inputs_without_a_truth_are_all_translated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"conditions": ("A", "B")}, "each once, and without the output"),
-        ({"conditions": ("x", "X")}, "each once"),
-        ({"dataset_mode": "unaligned", "derive": "grey"}, "--derive grey makes pairs: --dataset_mode aligned"),
+        ({"conditions": ("A", "B")}, "--conditions A B"),
+        ({"conditions": ("x", "X")}, "--conditions x X"),
+        ({"dataset_mode": "unaligned", "derive": "grey"}, "--derive grey.*--dataset_mode aligned"),
         ({"in_range": (0.0, float("inf"))}, "--in_range 0 inf"),
-        ({"augment_file": "x.yaml", "augment_preset": "strong"}, "in place of --augment_preset strong"),
+        ({"augment_file": "x.yaml", "augment_preset": "strong"}, "--augment_file.*--augment_preset strong"),
     ],
 )
 def test_options_that_do_not_go_together(options: dict[str, Any], message: str) -> None:
@@ -362,7 +359,7 @@ def test_a_row_without_a_label_is_refused(tmp_path: Path, name: str) -> None:
         else '{"image": "x.png", "label": "cat"}\n{"image": "y"}'
     )
     (tmp_path / name).write_text(rows)
-    with pytest.raises(ValueError, match="a row has no label"):
+    with pytest.raises(ValueError, match="label"):
         dataset(tmp_path / name, "classes")
 
 
@@ -371,7 +368,7 @@ def test_spaces_around_cells_and_names_of_other_types(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("a, b, split\n0.png, 1.png, train\n")
     assert values(epoch_of(dataset(tmp_path / "m.csv", "aligned")), "b") == [1]
     (tmp_path / "m.jsonl").write_text('{"a": ["0.png", "1.png"], "b": "1.png"}')
-    with pytest.raises(ValueError, match=r"\['0.png', '1.png'\] is no name of a file"):
+    with pytest.raises(ValueError, match=r"\['0.png', '1.png'\]"):
         dataset(tmp_path / "m.jsonl", "aligned")
 
 

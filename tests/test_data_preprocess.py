@@ -176,7 +176,7 @@ def test_unpaired_images_get_geometries_of_their_own(tmp_path: Path) -> None:
 def test_an_image_smaller_than_the_crop_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "x.png", noise(8, 20))
     data = dataset(tmp_path, "single", preprocess="crop", crop_size=(10, 9))
-    with pytest.raises(ImageError, match=f"^{path}: the image is 8x20, smaller than the crop of 10x9; use a smaller"):
+    with pytest.raises(ImageError, match=f"^{path}.*8x20.*10x9.*--crop_size"):
         load(data)
 
 

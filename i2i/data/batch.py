@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from i2i.data.domain import Domain
 from i2i.errors import UserError
+
+ALIGNMENT = 64  # bytes, for vector instructions
 
 
 class ImageError(UserError):
@@ -196,8 +198,12 @@ def _normalised_by_numpy(images: Tensor) -> Tensor:
     return torch.from_numpy(normalised)
 
 
-def collate(samples: Sequence[Sample | ImageError]) -> Batch | ImageError:
-    """Stack samples to a batch.
+def _empty(size: int) -> Tensor:
+    return torch.empty(size, dtype=torch.uint8)
+
+
+def collate(samples: Sequence[Sample | ImageError], allocate: Callable[[int], Tensor] = _empty) -> Batch | ImageError:
+    """Stack samples to a batch, in one piece of memory of the size in bytes that `allocate` is called with.
 
     Return the first ImageError if there is one, or if the images differ in size: raised in a worker process, it would
     reach the user as a traceback.
@@ -208,15 +214,18 @@ def collate(samples: Sequence[Sample | ImageError]) -> Batch | ImageError:
             return sample
         good.append(sample)
     try:
-        tensors = {name: _stacked(good, name) for name in good[0].tensors()}
+        tensors = [sample.tensors() for sample in good]
+        rows = {name: _rows(good, name, [named[name] for named in tensors]) for name in tensors[0]}
     except ImageError as error:
         return error
-    labels = [sample.label for sample in good if sample.label is not None]
+    if good[0].label is not None:
+        rows["label"] = [torch.tensor(sample.label) for sample in good]
+    stacked = _stacked(rows, allocate)
     return Batch(
-        a=tensors.pop("a", None),
-        b=tensors.pop("b", None),
-        label=torch.tensor(labels) if labels else None,
-        extras=tensors,
+        a=stacked.pop("a", None),
+        b=stacked.pop("b", None),
+        label=stacked.pop("label", None),
+        extras=stacked,
         changes={name: np.stack([sample.changes[name] for sample in good]) for name in good[0].changes},
         paths_a=tuple(sample.path_a for sample in good if sample.path_a is not None),
         paths_b=tuple(sample.path_b for sample in good if sample.path_b is not None),
@@ -225,18 +234,29 @@ def collate(samples: Sequence[Sample | ImageError]) -> Batch | ImageError:
     )
 
 
-def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
-    """Stack the tensors called `name`; images lie in memory in channels_last format, as they come from files."""
-    tensors = [sample.tensors()[name] for sample in samples]
+def _rows(samples: Sequence[Sample], name: str, tensors: list[Tensor]) -> list[Tensor]:
+    """Return the tensors called `name` in one dtype; images as (H, W, C), as they come from files."""
     for sample, tensor in zip(samples, tensors, strict=True):
         if tensor.shape != tensors[0].shape:
             path, first = (s.path_b if name == "b" else s.path_a or s.path_b for s in (sample, samples[0]))
             raise ImageError(_size_message(name, (path, tensor), (first, tensors[0])))
-    if tensors[0].ndim != 3:
-        return torch.stack(tensors)
     if len({tensor.dtype for tensor in tensors}) > 1:
         tensors = [normalise(tensor) for tensor in tensors]
-    return torch.stack([tensor.permute(1, 2, 0) for tensor in tensors]).permute(0, 3, 1, 2)
+    return [tensor.permute(1, 2, 0) for tensor in tensors] if tensors[0].ndim == 3 else tensors
+
+
+def _stacked(rows: Mapping[str, Sequence[Tensor]], allocate: Callable[[int], Tensor]) -> dict[str, Tensor]:
+    starts, end = {}, 0
+    for name, tensors in rows.items():
+        starts[name] = end
+        end += -(-len(tensors) * tensors[0].nbytes // ALIGNMENT) * ALIGNMENT
+    memory, stacked = allocate(end), {}
+    for name, tensors in rows.items():
+        first = tensors[0]
+        out = memory[starts[name] : starts[name] + len(tensors) * first.nbytes].view(first.dtype)
+        batch = torch.stack(tuple(tensors), out=out.view(len(tensors), *first.shape))
+        stacked[name] = batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+    return stacked
 
 
 def _size_message(name: str, one: tuple[str | None, Tensor], other: tuple[str | None, Tensor]) -> str:

@@ -6,7 +6,7 @@ All random choices depend only on the seed and the key of the sample.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -61,6 +61,7 @@ class Pipeline:
     ) -> None:
         self.reader, self.preprocess, self.cache, self.seed = reader, preprocess, cache, seed
         self.preset, self.colored, self.on_device, self.user = preset, colored, on_device, user
+        self.at_least = preprocess.at_least()
         sizes = f"{preprocess.preprocess} {preprocess.load_size} {preprocess.crop_size}"
         self.recipe = f"{sizes} {reader.alpha} {reader.pages}"
 
@@ -72,9 +73,10 @@ class Pipeline:
         """Return the resized pixels (H, W, C) of a file; pixels that the file marks as empty become `fill`."""
 
         def load() -> np.ndarray:
-            return self.resize(self.reader.pixels(path, channels, self.preprocess.at_least, fill))
+            return self.resize(self.reader.pixels(path, channels, self.at_least, fill))
 
-        return self._cached(path, f"{channels} {fill!r}", load)
+        recipe = f"{self.recipe} {channels} {fill!r}"
+        return load() if self.cache is None else self.cache.get(path, recipe, load)
 
     def read_labels(self, path: str, is_mask: bool = False) -> np.ndarray:
         """Return the resized class indices (H, W) of a file; with `is_mask`, 255 is class 1."""
@@ -83,19 +85,19 @@ class Pipeline:
             stored = self.reader.labels(path)
             return self.resize(classes_of_mask(stored) if is_mask else stored, nearest=True)
 
-        return self._cached(path, "mask" if is_mask else "labels", load)
+        recipe = f"{self.recipe} {'mask' if is_mask else 'labels'}"
+        return load() if self.cache is None else self.cache.get(path, recipe, load)
 
     def read_halves(self, path: str, channels: tuple[int, int], fills: tuple[float, float]) -> list[np.ndarray]:
         """Return the left and the right half of a file, each resized, with `channels` and `fills` as in `read`."""
 
         def load() -> np.ndarray:
-            halves = self.reader.halves(path, channels, self.preprocess.at_least, fills)
+            halves = self.reader.halves(path, channels, self.at_least, fills)
             return np.concatenate([self.resize(half) for half in halves], axis=2)
 
-        return np.split(self._cached(path, f"halves {channels} {fills}", load), [channels[0]], axis=2)
-
-    def _cached(self, path: str, what: str, load: Callable[[], np.ndarray]) -> np.ndarray:
-        return load() if self.cache is None else self.cache.get(path, f"{self.recipe} {what}", load)
+        recipe = f"{self.recipe} halves {channels} {fills}"
+        both = load() if self.cache is None else self.cache.get(path, recipe, load)
+        return np.split(both, [channels[0]], axis=2)
 
     def resize(self, pixels: np.ndarray, nearest: bool = False) -> np.ndarray:
         """Return pixels (H, W, ...) at the load size."""
@@ -140,23 +142,6 @@ class Pipeline:
             self.random(key, RandomStream[f"COLOR_{name.upper()}"]) if name in tuple(colored) else None,
         )
 
-    def to_tensor(
-        self, images: Sequence[np.ndarray], domains: Sequence[Domain], path: str, changes: np.ndarray | None = None
-    ) -> Tensor:
-        """Augment images and concatenate their channels to one tensor (C, H, W).
-
-        Raises:
-            ImageError: if an image does not fit its domain; names `path`.
-        """
-        tensors = []
-        for image, domain in zip(images, domains, strict=True):
-            try:
-                actual = held_by(image, domain, path)
-            except UserError as error:
-                raise ImageError(str(error)) from None
-            tensors.append(actual.to_tensor(image if changes is None else augment(image, changes, actual)))
-        return merged(tensors)
-
     def tensors(
         self,
         images: Mapping[str, Sequence[np.ndarray]],
@@ -165,13 +150,25 @@ class Pipeline:
         key: Key,
         geometry: str,
     ) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
-        """Augment cropped images and return a tensor for every name, and the changes that are left to the device.
+        """Augment cropped images with one geometry and convert them to tensors.
 
-        All of them get the same geometry.
+        Returns:
+            A tensor (C, H, W) by name, with the channels of all images of that name; and the changes (P,) that are left
+            to the device.
+
+        Raises:
+            ImageError: if an image does not fit its domain; names its path.
         """
-        drawn = {name: self.changes(key, name, geometry) for name in images}
-        left = {name: changes for name, changes in drawn.items() if changes is not None and self.on_device}
-        return {
-            name: self.to_tensor(images[name], domains[name], paths[name], None if name in left else drawn[name])
-            for name in images
-        }, left
+        tensors, left = {}, {}
+        for name, group in images.items():
+            drawn, converted = self.changes(key, name, geometry), []
+            if drawn is not None and self.on_device:
+                left[name], drawn = drawn, None
+            for image, domain in zip(group, domains[name], strict=True):
+                try:
+                    actual = domain if image.dtype.name == domain.kind else held_by(image, domain, paths[name])
+                except UserError as error:
+                    raise ImageError(str(error)) from None
+                converted.append(actual.to_tensor(image if drawn is None else augment(image, drawn, actual)))
+            tensors[name] = converted[0] if len(converted) == 1 else merged(converted)
+        return tensors, left

@@ -39,7 +39,6 @@ class Preprocess(NamedTuple):
     flip: bool = True
     jitter: bool = True
 
-    @property
     def at_least(self) -> tuple[int, int] | None:
         """Return the size below which no image may be decoded at a reduced scale; None requires full resolution."""
         return self.load_size if self.preprocess == "resize_and_crop" else None  # else the size depends on the file's

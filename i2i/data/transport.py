@@ -9,7 +9,7 @@ import os
 import uuid
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +21,11 @@ log = logging.getLogger(__name__)
 
 PREFETCHED = 2  # batches that the DataLoader lets a worker load ahead, its default
 BUFFERS = PREFETCHED + 2  # another one is in use, and another one is being filled
-ALIGNMENT = 64  # bytes, for vector instructions
 
 known_buffers: dict[str, dict[tuple[int, int], Tensor]] = {}  # by collator, then by worker and number
 
 
-class Layout(NamedTuple):
-    """The place of a tensor in a buffer; the offset is in elements."""
-
-    dtype: torch.dtype
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
+Layout = tuple[torch.dtype, int, torch.Size, tuple[int, ...]]  # offset in elements, shape, stride
 
 
 class SharedMemoryCollator:
@@ -53,27 +46,32 @@ class SharedMemoryCollator:
         return SharedMemoryCollator, (self.name,)
 
     def __call__(self, samples: Sequence[Sample | ImageError]) -> Batch | SentBatch | ImageError:
-        batch, worker = collate(samples), torch.utils.data.get_worker_info()
-        if worker is None or isinstance(batch, ImageError):
-            return batch
-        layouts, size = _layouts(batch.tensors())
+        worker = torch.utils.data.get_worker_info()
+        if worker is None:
+            return collate(samples)
         number = next(self.turns) % BUFFERS
-        try:
-            buffer = self._buffer(number, size)
-        except RuntimeError:  # no shared memory is left
-            return SentBatch(batch)
-        for name, view in _views(buffer, layouts).items():
-            view.copy_(batch.tensors()[name])
-        new = None if number in self.announced else buffer
+        batch = collate(samples, lambda size: self._memory(number, size))
+        if isinstance(batch, ImageError) or number not in self.buffers:
+            return batch if isinstance(batch, ImageError) else SentBatch(batch)
+        layouts = {
+            name: (tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
+            for name, tensor in batch.tensors().items()
+        }
+        new = None if number in self.announced else self.buffers[number]
         self.announced.add(number)
         return SentBatch(_without_tensors(batch), (self.name, (worker.id, number), new, layouts))
 
-    def _buffer(self, number: int, size: int) -> Tensor:
+    def _memory(self, number: int, size: int) -> Tensor:
+        """Return `size` bytes of buffer `number`, or of memory that is not shared if there is no room."""
         if number not in self.buffers or self.buffers[number].nbytes < size:
-            shared = torch.UntypedStorage._new_shared(size)
-            self.buffers[number] = torch.empty(0, dtype=torch.uint8).set_(shared)
             self.announced.discard(number)
-        return self.buffers[number]
+            self.buffers.pop(number, None)
+            try:
+                shared = torch.UntypedStorage._new_shared(size)
+            except RuntimeError:
+                return torch.empty(size, dtype=torch.uint8)
+            self.buffers[number] = torch.empty(0, dtype=torch.uint8).set_(shared)
+        return self.buffers[number][:size]
 
 
 class SentBatch:
@@ -104,20 +102,6 @@ class SentSample:
         return _sample_from_pipe, (_without_tensors(self.sample), _arrays(self.sample))
 
 
-def _layouts(tensors: dict[str, Tensor]) -> tuple[dict[str, Layout], int]:
-    """Return where each tensor goes in a buffer, and the size of the buffer in bytes."""
-    layouts, start = {}, 0
-    for name, tensor in tensors.items():
-        layouts[name] = Layout(tensor.dtype, start // tensor.itemsize, tuple(tensor.shape), tensor.stride())
-        start += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
-    return layouts, start
-
-
-def _views(buffer: Tensor, layouts: dict[str, Layout]) -> dict[str, Tensor]:
-    storage = buffer.untyped_storage()
-    return {name: torch.empty(0, dtype=layout.dtype).set_(storage, *layout[1:]) for name, layout in layouts.items()}
-
-
 def _without_tensors(item: Any) -> Any:
     return with_tensors(item, dict.fromkeys(item.tensors()))
 
@@ -132,7 +116,9 @@ def _from_shared_memory(
     buffers = known_buffers.setdefault(collator, {})
     if new is not None:
         buffers[key] = new
-    return with_tensors(batch, _views(buffers[key], layouts))
+    storage = buffers[key].untyped_storage()
+    views = {name: torch.empty(0, dtype=dtype).set_(storage, *place) for name, (dtype, *place) in layouts.items()}
+    return with_tensors(batch, views)
 
 
 def _from_pipe(batch: Batch, arrays: dict[str, np.ndarray]) -> Batch:

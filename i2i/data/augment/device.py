@@ -16,9 +16,11 @@ from i2i.data.domain import Domain
 
 def augmented(batch: Batch, domains: Mapping[str, Sequence[Domain]]) -> Batch:
     """Return the batch with `batch.changes` applied; `domains` tells what the channels of each tensor hold."""
+    if not batch.changes:
+        return batch
     tensors = batch.tensors()
     changed = {name: augment_batch(tensors[name], drawn, domains[name]) for name, drawn in batch.changes.items()}
-    return with_tensors(batch, changed) if changed else batch
+    return with_tensors(batch, changed)
 
 
 def augment_batch(images: Tensor, parameters: np.ndarray, domains: Sequence[Domain]) -> Tensor:

@@ -192,7 +192,7 @@ class ImageDataset(torch.utils.data.Dataset):
         inputs = [self._domain("in", *held, paths) for held, paths in zip(config.inputs, files, strict=True)]
         return tuple(inputs), (self._domain("out", config.out_channels, config.out_classes, self.outputs),)
 
-    @property
+    @cached_property
     def tensor_domains(self) -> dict[str, tuple[Domain, ...]]:
         """Return what the images of every image tensor hold, by the name of the tensor."""
         a, b = self.domains
@@ -231,7 +231,11 @@ class ImageDataset(torch.utils.data.Dataset):
 
     def load_together(self, key: Key) -> Sample:
         """Load the files of one row, which share one crop, mirroring and geometry."""
-        return self.sample(self.crop(self.read_images(key), key), key)
+        images = self.read_images(key)
+        flat = [image for group in images.values() for image in group]
+        domains = [domain for name in images for domain in self.tensor_domains[name]]
+        cuts = iter(self.pipeline.crop(flat, domains, self.files[key.item], key, "A"))
+        return self.sample({name: [next(cuts) for _ in group] for name, group in images.items()}, key)
 
     def read_images(self, key: Key) -> Images:
         """Return the resized images of one row, by the name of their tensor."""
@@ -243,13 +247,6 @@ class ImageDataset(torch.utils.data.Dataset):
             for name, paths in files.items()
             if paths
         }
-
-    def crop(self, images: Images, key: Key) -> Images:
-        """Cut the same window out of all images, through the pipeline of `--augment_file` if there is one."""
-        flat = [image for group in images.values() for image in group]
-        domains = [domain for name in images for domain in self.tensor_domains[name]]
-        cuts = iter(self.pipeline.crop(flat, domains, self.files[key.item], key, "A"))
-        return {name: [next(cuts) for _ in group] for name, group in images.items()}
 
     def sample(self, images: Images, key: Key) -> Sample:
         """Augment cropped images with one geometry and convert them to tensors."""
