@@ -24,7 +24,6 @@ BUFFERS = PREFETCHED + 2  # another one is in use, and another one is being fill
 
 known_buffers: dict[str, dict[tuple[int, int], Tensor]] = {}  # by collator, then by worker and number
 
-
 Layout = tuple[torch.dtype, int, torch.Size, tuple[int, ...]]  # offset in elements, shape, stride
 
 
@@ -51,8 +50,10 @@ class SharedMemoryCollator:
             return collate(samples)
         number = next(self.turns) % BUFFERS
         batch = collate(samples, lambda size: self._memory(number, size))
-        if isinstance(batch, ImageError) or number not in self.buffers:
-            return batch if isinstance(batch, ImageError) else SentBatch(batch)
+        if isinstance(batch, ImageError):
+            return batch
+        if number not in self.buffers:
+            return SentBatch(batch)
         layouts = {
             name: (tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
             for name, tensor in batch.tensors().items()
@@ -75,22 +76,25 @@ class SharedMemoryCollator:
 
 
 class SentBatch:
-    """A batch on its way; unpickling gives the batch. Its tensors lie in `shared` memory, or else in the batch."""
+    """A pickled form of a batch, which unpickles as the batch itself.
+
+    `shared` tells where its tensors lie in shared memory; without it, they are pickled as arrays.
+    """
 
     def __init__(self, batch: Batch, shared: tuple[Any, ...] | None = None) -> None:
         self.batch, self.shared = batch, shared
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.shared is None:
-            return _from_pipe, (_without_tensors(self.batch), _arrays(self.batch))
+            return _batch_from_pipe, (_without_tensors(self.batch), _arrays(self.batch))
         return _from_shared_memory, (self.batch, *self.shared)
 
 
 class SentSample:
-    """A sample, or its error, that goes through the worker's pipe.
+    """A sample, or its error, whose tensors are pickled as arrays and go through the worker's pipe.
 
-    The DataLoader would send its tensors through shared memory. Where that is short, its sending thread fails, and the
-    main process waits for ever.
+    The DataLoader would send tensors through shared memory. If there is too little, its sending thread fails, and the
+    main process waits forever.
     """
 
     def __init__(self, sample: Sample | ImageError) -> None:
@@ -121,7 +125,7 @@ def _from_shared_memory(
     return with_tensors(batch, views)
 
 
-def _from_pipe(batch: Batch, arrays: dict[str, np.ndarray]) -> Batch:
+def _batch_from_pipe(batch: Batch, arrays: dict[str, np.ndarray]) -> Batch:
     _warn_of_pipe()
     return with_tensors(batch, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
