@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from i2i.config import OptionParser
-from i2i.data import LAYOUTS, BatchStream, DataConfig, ImageDataset, Key, Sample, sample_batch, samples_in_order
+from i2i.data import LAYOUTS, Batch, BatchStream, DataConfig, ImageDataset, Key, Sample, sample_batch, samples_in_order
 from i2i.data.domain import Domain
 from i2i.data.listing import FileTable, paired
 from i2i.data.split import split
@@ -102,6 +102,18 @@ def test_workers_and_cache_change_nothing(root: Path) -> None:
             found = other().tensors()
             assert found.keys() == expected.keys()
             assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_batch_moves_extras_by_their_type() -> None:
+    image = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 1, 2)
+    extras = {"image": image, "instances": image.long(), "text": torch.ones(1, 2)}
+    moved = Batch(extras=extras).to("cpu", torch.float64).extras
+    assert {name: tensor.dtype for name, tensor in moved.items()} == {
+        "image": torch.float64,
+        "instances": torch.int64,
+        "text": torch.float64,
+    }
+    assert moved["image"].flatten().tolist() == [-1, 1] and moved["instances"].flatten().tolist() == [0, 255]
 
 
 def test_other_readers_give_them_too(root: Path) -> None:

@@ -69,7 +69,8 @@ class Sample:
     Attributes:
         a, b: images (C, H, W), uint8 or float in [-1, 1].
         label: a class index.
-        extras: further tensors by name, such as a mask (C, H, W) or a text vector (D,).
+        extras: further tensors by name, such as a mask (C, H, W) or a text vector (D,). Like a and b, uint8 (C, H, W)
+            tensors are images, which `Batch.to` converts to [-1, 1].
         path_a, path_b: the files.
         changes: the augmentation (P,) that is left to the device, by the name of the tensor; see `augment.draw`.
         kind: the pixel type of the file of a: uint8, uint16 or float32.
@@ -175,7 +176,7 @@ def with_tensors(item: Item, tensors: Mapping[str, Tensor | None]) -> Item:
 
 
 def _in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    if tensor.ndim == 4:
+    if tensor.ndim == 4 and (tensor.dtype == torch.uint8 or tensor.is_floating_point()):
         return normalise(tensor, dtype)
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 

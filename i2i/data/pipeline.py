@@ -37,7 +37,7 @@ class RandomStream(enum.IntEnum):
 
 
 class Pipeline:
-    """The settings of the steps.
+    """The steps from files to tensors, with their settings.
 
     Args:
         preset: the augmentation preset, a key of `AUGMENT_PRESETS`.

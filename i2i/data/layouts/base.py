@@ -230,7 +230,7 @@ class ImageDataset(torch.utils.data.Dataset):
             return None  # reported when the file is loaded
 
     def load_together(self, key: Key) -> Sample:
-        """Load the files of one row, which share one crop, mirroring and geometry."""
+        """Load the files of a, b and `extra_domains` of one row, which share one crop, mirroring and geometry."""
         images = self.read_images(key)
         flat = [image for group in images.values() for image in group]
         domains = [domain for name in images for domain in self.tensor_domains[name]]

@@ -105,12 +105,7 @@ class ClassDataset(ImageDataset):
     def load(self, key: Key) -> Sample:
         path, (domain,) = self.files[key.item], self.domains[1]
         b = self.image(path, domain, key, "B")
-        return Sample(
-            b=b.tensor,
-            label=int(self.labels[key.item]),
-            path_b=path,
-            changes=b.changes,
-        )
+        return Sample(b=b.tensor, label=int(self.labels[key.item]), path_b=path, changes=b.changes)
 
     def _all_files(self) -> set[str]:
         return super()._all_files() if self.images is None else set()
