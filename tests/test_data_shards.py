@@ -176,7 +176,7 @@ def test_the_command_names_the_dataroot_and_complains_in_one_line(tmp_path: Path
     assert made.stdout == f"3 shards: --dataset_mode aligned --dataroot '{pattern}'\n", made.stderr
     assert shards.expand(pattern) == [f"{out}/train-00000{number}.tar" for number in range(3)]
     again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 2 and again.stderr.count("\n") == 1 and "is there already" in again.stderr
+    assert again.returncode == 2 and again.stderr.count("\n") == 1 and "train-000000.tar" in again.stderr
 
 
 def test_webdataset_reads_what_make_shards_writes(tmp_path: Path, make_shards: Any) -> None:

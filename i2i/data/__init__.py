@@ -40,7 +40,7 @@ def build_dataset(config: ImageOptions, seed: int = 0, needs_b: bool = True) -> 
     if not (config.dataroot or config.dataroot_A or config.dataroot_B):
         raise UserError("--dataroot is missing: the folder that holds the images")
     if config.dataroot.lower().endswith(ARCHIVES) and Path(config.dataroot).is_file():
-        raise UserError(f"--dataroot {config.dataroot} is an archive: unpack it, and give the folder that comes out")
+        raise UserError(f"--dataroot {config.dataroot} is an archive: unpack it, and give the unpacked folder")
     for name in ("dataroot_A", "dataroot_B"):
         folder = getattr(config, name)
         if folder is not None and not Path(folder).is_dir():
@@ -49,5 +49,5 @@ def build_dataset(config: ImageOptions, seed: int = 0, needs_b: bool = True) -> 
         raise UserError("--dataset_mode classes takes a --dataroot, not --dataroot_A or --dataroot_B")
     both_needed = needs_b and config.dataset_mode in ("aligned", "unaligned") and config.derive == "none"
     if not config.dataroot and both_needed and not (config.dataroot_A and config.dataroot_B):
-        raise UserError("--dataroot_A and --dataroot_B belong together, where there is no --dataroot")
+        raise UserError("--dataroot_A and --dataroot_B are both needed if there is no --dataroot")
     return LAYOUTS[config.dataset_mode](config, seed, needs_b)

@@ -100,7 +100,7 @@ def read_manifest(path: Path, phase: str) -> FileTable:
     for row in chosen:
         for name, value in row.items():
             if name not in (split, label) and not isinstance(value, str | None):
-                raise UserError(f"{path}: {value!r} is no name of a file")
+                raise UserError(f"{path}: {value!r} is not a file name")
     files: dict[str, list[str | None]] = {
         name: [
             str(path.parent / os.path.expanduser(row[name])) if row.get(name) not in (None, "") else None
@@ -129,7 +129,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         else:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except FileNotFoundError:
-        raise UserError(f"--dataroot {path}: there is no such file") from None
+        raise UserError(f"--dataroot {path}: the file does not exist") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
         raise UserError(f"--dataroot {path} cannot be read as a manifest ({error})") from None
     if not isinstance(rows, list) or any(not isinstance(row, dict) for row in rows):
@@ -161,7 +161,7 @@ def phase_folder(folder: Path, phase: str) -> Path:
     if (found := in_any_case(folder / phase, folder)).is_dir():
         return found
     if others := phases_in(folder):
-        raise UserError(f"there is no folder {phase} in {folder}, but {', '.join(others)}; see --phase")
+        raise UserError(f"{folder} has no folder {phase}, but {', '.join(others)}; see --phase")
     return folder
 
 
@@ -197,7 +197,7 @@ def _by_stem(folder: Path, passed_over: list[str] | None = None) -> dict[str, st
     for path in list_images(folder, passed_over=passed_over):
         stem = unicodedata.normalize("NFC", os.path.splitext(os.path.relpath(path, folder))[0])
         if stem in files:
-            raise UserError(f"{files[stem]} and {path} have one name: pairs are found by it; move one of them away")
+            raise UserError(f"{files[stem]} and {path} have the same name, by which pairs are found; move one away")
         files[stem] = path
     return files
 

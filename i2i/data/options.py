@@ -87,13 +87,11 @@ class ImageOptions:
             check_range(name, getattr(self, name), low)
         check_range("cache_limit", self.cache_limit, 0, 2**30)
         if self.augment == "gpu" and self.augment_file is not None:
-            raise UserError("--augment_file is a pipeline of albumentations, which works on the CPU: use --augment cpu")
+            raise UserError("--augment_file is an albumentations pipeline, which works on the CPU: use --augment cpu")
         if self.augment_file is not None and self.augment_preset not in ("none", "reference"):
-            raise UserError(
-                f"--augment_file stands in place of --augment_preset {self.augment_preset}: give one of them"
-            )
+            raise UserError(f"--augment_file replaces --augment_preset {self.augment_preset}: give only one of them")
         if self.conditions and self.dataset_mode != "aligned":
-            raise UserError(f"--conditions belong to pairs: --dataset_mode aligned, not {self.dataset_mode}")
+            raise UserError(f"--conditions need pairs: --dataset_mode aligned, not {self.dataset_mode}")
         self._check_inputs()
         self._check_ranges()
         self._check_crop_fits()
@@ -109,15 +107,15 @@ class ImageOptions:
             raise UserError(f"--derive {self.derive} makes pairs: --dataset_mode aligned, not {self.dataset_mode}")
         names = [name.casefold() for name in self.conditions or ()]
         if len(set(names)) < len(names) or ("b" if self.direction == "AtoB" else "a") in names:
-            raise UserError(f"--conditions {' '.join(self.conditions or ())}: each once, and without the output")
+            raise UserError(f"--conditions {' '.join(self.conditions or ())}: name each input once, and not the output")
         if self.derive != "none" and (self.conditions or self.in_classes or self.out_classes):
-            raise UserError(f"--derive {self.derive} makes the input itself: leave --conditions and label maps out")
+            raise UserError(f"--derive {self.derive} makes the input: leave --conditions and label maps out")
 
     def _check_ranges(self) -> None:
         for name in ("in_range", "out_range"):
             given = getattr(self, name)
             if given is not None and (len(given) != 2 or not -math.inf < given[0] < given[1] < math.inf):
-                raise UserError(f"--{name} {_shown(given)}: give the value that goes to -1 and a larger one, for 1")
+                raise UserError(f"--{name} {_shown(given)}: give the value of -1, and a larger one for 1")
 
     def _check_crop_fits(self) -> None:
         # scale_width_and_crop fixes only the width; the height is enlarged to that of the crop.
@@ -160,9 +158,9 @@ class ImageOptions:
     def swapped(self) -> Self:
         """Return a copy for the opposite translation, with the options of input and output exchanged."""
         if self.conditions:
-            raise UserError(f"--conditions {' '.join(self.conditions)}: several images have no way back")
+            raise UserError(f"--conditions {' '.join(self.conditions)}: no translation returns several images")
         if self.derive != "none":
-            raise UserError(f"--derive {self.derive}: its inputs are made, there is no way back to them")
+            raise UserError(f"--derive {self.derive}: there is no opposite translation to derived inputs")
         ends = ("channels", "classes", "range")
         there = {f"in_{end}": getattr(self, f"out_{end}") for end in ends}
         return dataclasses.replace(self, **there, **{f"out_{end}": getattr(self, f"in_{end}") for end in ends})

@@ -103,7 +103,7 @@ def list_samples(shard: str) -> list[dict[str, str]]:
 
 def _add(sample: dict[str, str], field: str, path: str) -> None:
     if field in sample:
-        raise UserError(f"{sample[field]} and {path} are both {field!r} of one sample, which has one of each")
+        raise UserError(f"{sample[field]} and {path} are both {field!r} of one sample, which may have only one")
     sample[field] = path
 
 
@@ -119,9 +119,9 @@ def class_names(folder: Path) -> list[str] | None:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is no JSON file ({error})") from None
+        raise UserError(f"{path} is not a JSON file ({error})") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f'{path} is no list of the names of classes, such as ["cat", "dog"]')
+        raise UserError(f'{path} is not a list of class names, such as ["cat", "dog"]')
     return names
 
 
@@ -145,5 +145,5 @@ def _label(sample: dict[str, str]) -> str | None:
     try:
         value = json.loads(read_member(sample["json"]))
     except ValueError as error:
-        raise UserError(f"{sample['json']} is no JSON ({error})") from None
+        raise UserError(f"{sample['json']} is not valid JSON ({error})") from None
     return str(value["label"]) if isinstance(value, dict) and "label" in value else None

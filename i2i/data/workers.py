@@ -141,5 +141,5 @@ def worker_failure(error: BaseException) -> UserError | None:
         text = "DataLoader worker"
     if not text.startswith("DataLoader worker"):
         return None
-    why = "most likely for want of memory (in a container: of shared memory, docker run --shm-size=2g)"
+    why = "most likely because memory ran out (in a container: shared memory, docker run --shm-size=2g)"
     return UserError(f"a process that loads images has died, {why}; {WAY_OUT}")

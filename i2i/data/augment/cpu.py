@@ -91,7 +91,7 @@ class UserPipeline:
             loaded: Any = albumentations.load(path, data_format="yaml")
         except Exception as error:  # it raises almost any type on files of other content
             raise UserError(
-                f"--augment_file {path} cannot be used: {_reason(error)}; it has to be what "
+                f"--augment_file {path} cannot be used: {_reason(error)}; expected is what "
                 'albumentations.save(pipeline, path, data_format="yaml") writes'
             ) from None
         self.pipeline = albumentations.Compose([loaded])
