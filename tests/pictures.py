@@ -20,18 +20,18 @@ EXACT: dict[str, Any] = {"preprocess": "none", "flip": False, "num_threads": 0}
 
 
 def dataset(root: Path, mode: str, seed: int = 0, **options: Any) -> ImageDataset:
-    """A data set of images as they are, unless `options` say otherwise."""
+    """Build a data set that neither resizes nor mirrors images, unless `options` say so."""
     return build_dataset(DataConfig(**{"dataroot": str(root), "dataset_mode": mode} | EXACT | options), seed)
 
 
 def coordinates(width: int, height: int) -> np.ndarray:
-    """An image (H, W, 3) whose red is the column and whose green is the row."""
+    """Return an image (H, W, 3) in which red is the column and green is the row."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([columns, rows, np.full_like(rows, 7)], axis=-1).astype(np.uint8)
 
 
 def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
-    """An image (H, W, 3) without any structure."""
+    """Return a random image (H, W, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -43,19 +43,19 @@ def save(path: Path, array: np.ndarray) -> Path:
 
 
 def numbered(folder: Path, count: int, first: int = 0, size: int = 4) -> list[Path]:
-    """`count` files of one grey each, whose value is the file's number."""
+    """Write `count` grey files; the value of the pixels is the number of the file."""
     names = [(number, folder / f"{number}.png") for number in range(first, first + count)]
     return [save(path, np.full((size, size, 3), number, np.uint8)) for number, path in names]
 
 
 def numbers(images: torch.Tensor | None) -> list[int]:
-    """The numbers of images of `numbered`, from uint8 or from [-1, 1]."""
+    """Return the numbers of images that `numbered` wrote, from uint8 or [-1, 1]."""
     assert images is not None
     return ((normalise(images)[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
 
 
 def equal(first: Batch, second: Batch) -> bool:
-    """Whether two batches hold the same images of the same files."""
+    """Return True if two batches hold the same images, labels and files."""
     fields = [(first.a, second.a), (first.b, second.b), (first.label, second.label)]
     same = all(one is other or (one is not None and torch.equal(one, other)) for one, other in fields)  # type: ignore[arg-type]
     return same and first.paths_a == second.paths_a and first.paths_b == second.paths_b
