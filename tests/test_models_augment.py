@@ -226,9 +226,7 @@ def test_nothing_to_do_is_the_identity_without_state() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_choices() -> None:
-    with pytest.raises(
-        ValueError, match="'blur'.*color, translation, cutout, flip"
-    ):
+    with pytest.raises(ValueError, match="'blur'.*color, translation, cutout, flip"):
         DiscriminatorAugment(["color", "blur"], [3])
 
 
