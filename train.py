@@ -5,8 +5,10 @@ from i2i.process import limit_spinning
 if __name__ == "__main__":
     limit_spinning()  # before the first import of torch
 
+import shlex
+
 from i2i.acceleration import Work, choose
-from i2i.command import command, log_to_stderr
+from i2i.command import command, invocation, log_to_stderr
 from i2i.data import BatchStream
 from i2i.data.seen import seen_by
 from i2i.models import build_model
@@ -58,7 +60,8 @@ def build_trainer(options: TrainOptions) -> Trainer:
         options.checkpoint = None
     resumed = options.path if config.continue_train else None
     trainer.lock = claim_folder(run.folder, options.saved(), resumed=resumed, overwrite=config.overwrite)
-    write_run_record(run.folder, trainer, changed=options.changed, data=data, notes=notes)
+    words = shlex.join([*invocation("train.py"), *options.argv])
+    write_run_record(run.folder, trainer, command=words, changed=options.changed, data=data, notes=notes)
     trainer.observers.append(
         build_boards_observer(options.visuals, run.folder, trainer.images if resumed is not None else None)
     )

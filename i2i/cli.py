@@ -30,14 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     limit_spinning()  # before the first import of torch
     if name in PROGRAMS:
         sys.path.insert(0, str(programs_folder()))
-        module = name
+        module, function = name, "main"
     elif name in TOOLS:
-        module = TOOLS[name][0]
+        module, function = TOOLS[name][0], "run_command"
     else:
         print(f"i2i: error: unknown command {name!r}: choose from {', '.join((*PROGRAMS, *TOOLS))}", file=sys.stderr)
         return 2
     sys.argv = [f"i2i {name}", *words[1:]]
-    return int(importlib.import_module(module).main() or 0)
+    return int(getattr(importlib.import_module(module), function)() or 0)
 
 
 def usage() -> str:

@@ -1,6 +1,6 @@
 """The command `python -m i2i.report`; see `i2i.tools.report`."""
 
-from i2i.tools.report import main
+from i2i.tools.report import run_command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command())

@@ -17,9 +17,8 @@ from i2i.metrics import METRICS
 from i2i.metrics.card import Card
 from i2i.metrics.compute import paired_values
 from i2i.metrics.lpips import load_lpips
-from i2i.training import Trainer
-from i2i.watch.validation import Selection
-from tests import tiny
+from i2i.training.checkpoint import modernise
+from i2i.watch.validation import BestCheckpoint
 
 
 def grey(value: float, seed: int) -> Tensor:
@@ -97,20 +96,12 @@ def test_a_card_of_schema_1_has_its_l1_doubled(tmp_path: Path) -> None:
     assert figure.baselines["copy"].value == 0.2
 
 
-def test_a_run_of_an_older_version_goes_on_with_its_best_l1_doubled() -> None:
-    def trainer() -> Trainer:
-        made = tiny.trainer(tiny.pix2pix())
-        made.monitor.selection = Selection("l1", higher_is_better=False)
-        return made
-
-    before = trainer()
-    assert before.monitor.selection is not None
-    before.monitor.selection.update({"l1": 0.25, "psnr": 20.0}, 4, 2)
-    saved = before.state_dict()
-    for older, expected in ((False, 0.25), (True, 0.5)):
-        state = {name: value for name, value in saved.items() if name != "data" or not older}
-        after = trainer()
-        after.load_state_dict(state)
-        assert after.monitor.selection is not None
-        assert after.monitor.selection.best == after.monitor.selection.best_figures["l1"] == expected
-        assert after.monitor.selection.best_figures["psnr"] == 20
+@pytest.mark.parametrize(("age", "factor"), [("today", 1), ("schema 1", 2)])
+def test_the_best_l1_of_a_run_of_an_older_version_is_doubled(age: str, factor: float) -> None:
+    """Such runs recorded no data, and their l1 was of images in [0, 1]."""
+    selection = BestCheckpoint("l1", higher_is_better=False)
+    selection.update({"l1": 0.25, "psnr": 20.0}, 4, 2)
+    saved = {"validation": selection.state_dict() | {"figures": {"l1": 0.25}}, "monitor": {}, "model": {}}
+    state = modernise(saved | ({"data": {}} if age == "today" else {}))["validation"]
+    assert state["best"] == state["best_figures"]["l1"] == state["figures"]["l1"] == 0.25 * factor
+    assert state["best_figures"]["psnr"] == 20

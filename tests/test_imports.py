@@ -24,7 +24,19 @@ BESIDE = {
     "tools": {"translate"},
 }
 # Files that only run a command: `python -m i2i.check` and the like.
-COMMANDS = {"check", "evaluate", "explore", "report", "digits", "evaluation", "visuals", "command", "cli", "translator"}
+COMMANDS = {
+    "__main__",
+    "check",
+    "evaluate",
+    "explore",
+    "report",
+    "digits",
+    "evaluation",
+    "visuals",
+    "command",
+    "cli",
+    "translator",
+}
 HEAVY = {
     "matplotlib",
     "kornia",

@@ -16,7 +16,6 @@ import test as test_script
 import train as train_script
 from i2i.translate import chosen_classes
 from i2i.translate.translator import Translator
-from options import train_options
 from tests import tiny
 
 NETS = "--ngf 4 --ndf 4 --netD pixel --load_size 16 --crop_size 16 --num_threads 0 --n_epochs 1 --n_epochs_decay 0"
@@ -115,7 +114,7 @@ def test_cyclegan_translates_either_way_and_pix2pix_only_its_own(
 
     with pytest.raises(SystemExit) as stop:
         translate(runs, tmp_path, "--name", "pix2pix", "--dataroot", str(runs / "pairs"), "--direction", "BtoA")
-    assert stop.value.code == 2 and "only a cyclegan has a generator for the other way" in capsys.readouterr().err
+    assert stop.value.code == 2 and "has no generator for the other direction" in capsys.readouterr().err
 
 
 def test_a_run_trained_backwards_goes_on_backwards(runs: Path, tmp_path: Path) -> None:
@@ -217,7 +216,7 @@ def test_a_truncated_image_is_nearer_to_the_average(runs: Path, tmp_path: Path) 
 
 def test_truncation_is_for_models_that_draw_noise(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for words, expected in (
-        (["pix2pix", "--dataroot", str(runs / "pairs"), "--truncation", "0.7"], "only a cgan draws noise"),
+        (["pix2pix", "--dataroot", str(runs / "pairs"), "--truncation", "0.7"], "--truncation"),
         (["cgan", "--truncation", "-1"], "--truncation -1: must be at least 0"),
     ):
         with pytest.raises(SystemExit) as stop:
@@ -389,7 +388,7 @@ def test_a_run_is_neither_overwritten_nor_lost(runs: Path, tmp_path: Path, capsy
 def test_two_processes_do_not_train_one_run(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_options, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("i2i.training.folder.LOCK_SECONDS", 0.1)
     (tmp_path / "checkpoints" / "run").mkdir(parents=True)
     words = [*NETS.split(), *MODELS["cyclegan"].split()]
     with FileLock(tmp_path / "checkpoints" / "run" / ".lock"), pytest.raises(SystemExit) as stop:
@@ -399,7 +398,7 @@ def test_two_processes_do_not_train_one_run(
 
 
 def test_going_on_from_an_earlier_epoch_puts_the_later_ones_aside(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = [*NETS.split(), *MODELS["cyclegan"].split(), "--save_epoch_freq", "1", "--n_epochs", "3"]
     train(tmp_path, "cyclegan", runs / "domains", *words, name="run")
@@ -407,7 +406,7 @@ def test_going_on_from_an_earlier_epoch_puts_the_later_ones_aside(
     later = (folder / "epoch_3.pt").read_bytes()
     train(tmp_path, "cyclegan", runs / "domains", "--continue_train", "--epoch", "1", "--n_epochs", "2", name="run")
     first = (folder / "latest.pt.aside").read_bytes()
-    assert "is put aside as *.aside" in capsys.readouterr().err
+    assert "*.aside" in caplog.text
     held = {path.name for path in folder.glob("*.pt*")}
     assert held == {"epoch_1.pt", "epoch_2.pt", "latest.pt", "epoch_2.pt.aside", "epoch_3.pt.aside", "latest.pt.aside"}
     assert (folder / "epoch_3.pt.aside").read_bytes() == later

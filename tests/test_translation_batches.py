@@ -230,7 +230,7 @@ def test_compiling_is_left_alone_where_layers_go_image_by_image(monkeypatch: pyt
     device, words = torch.device("cuda"), Work(False, 10**6, 16, (256, 256))
     assert choose(AccelerationConfig(), device, words, [nn.Conv2d(1, 1, 3)]).compile == "default"
     decided = choose(AccelerationConfig(), device, words._replace(by_image=True), [nn.Conv2d(1, 1, 3)])
-    assert decided.compile == "off" and "each image by itself" in decided.reasons["compile"]
+    assert decided.compile == "off" and "per image" in decided.reasons["compile"]
     tied = [
         Translator(model, device="cpu", running_statistics=running_statistics).inference.by_image
         for model in (tiny.pix2pix(norm="batch"), tiny.cyclegan(), tiny.cgan())

@@ -1,6 +1,6 @@
 """The command `python -m i2i.evaluation.digits`; see `i2i.tools.digits`."""
 
-from i2i.tools.digits.__main__ import main
+from i2i.tools.digits.__main__ import run_command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command())

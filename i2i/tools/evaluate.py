@@ -233,8 +233,13 @@ def _parser() -> OptionParser:
     return parser
 
 
-if __name__ == "__main__":
+def run_command() -> int:
+    """Run as a process of its own: settings of the process, then `main`."""
     logging.basicConfig(format="%(message)s")
     silence_libraries()
     disable_tf32()
-    raise SystemExit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command())

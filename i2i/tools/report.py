@@ -93,5 +93,10 @@ def _parser() -> OptionParser:
     return parser
 
 
+def run_command() -> int:
+    """Run as a process of its own: settings of the process, then `main`."""
+    return main()
+
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command())

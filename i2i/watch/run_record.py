@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from i2i.atomic import replace_text
-from i2i.command import invocation
 from i2i.data import DataConfig
 from i2i.environment import environment
 from i2i.errors import file_errors
@@ -21,7 +18,7 @@ from i2i.watch.validation.observer import ValidationObserver
 
 @file_errors("--checkpoints_dir")
 def write_run_record(
-    folder: Path, trainer: Trainer, *, changed: Sequence[str], data: DataConfig, notes: Sequence[str] = ()
+    folder: Path, trainer: Trainer, *, command: str, changed: Sequence[str], data: DataConfig, notes: Sequence[str] = ()
 ) -> None:
     """Write run.json: the options that differ from their defaults, the command, machine, data and players.
 
@@ -31,7 +28,7 @@ def write_run_record(
     players = trainer.model.players.items()
     record = {
         "changed": list(changed),
-        "command": shlex.join([*invocation("train.py"), *sys.argv[1:]]),
+        "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "total_images": trainer.total,
         "best_metric": None if validation is None else validation.validator.best_metric,

@@ -74,7 +74,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-if __name__ == "__main__":
+def run_command() -> int:
+    """Run as a process of its own: settings of the process, then `main`."""
     silence_libraries()
     logging.getLogger("i2i").setLevel(logging.ERROR)  # what it warns of is in the report
-    raise SystemExit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command())

@@ -81,7 +81,12 @@ def _with_flag(tokens: list[str]) -> list[str]:
     return ["--run", *tokens] if tokens and not tokens[0].startswith("-") else tokens
 
 
-if __name__ == "__main__":
+def run_command() -> int:
+    """Run as a process of its own: settings of the process, then `main`."""
     keep_freed_memory()
     logging.getLogger("i2i").setLevel(logging.ERROR)  # how networks are made faster is of no interest here
-    raise SystemExit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command())
