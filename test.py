@@ -21,8 +21,8 @@ from i2i.errors import UserError
 from i2i.process import disable_tf32, prepare_process, silence_libraries
 from i2i.results import put_aside, results_folder
 from i2i.translate import Labels, generate_images, suitable_batch_size, suitable_readers, translate_dataset
-from i2i.translate.material import of_generation, of_translation
-from i2i.translate.metrics import Assessment, about_weights
+from i2i.translate.evaluation_inputs import of_generation, of_translation
+from i2i.translate.metrics import RunEvaluation, about_weights
 from i2i.translate.origin import origin_of
 from i2i.translate.translator import Translator, load_model
 from options.test_options import TestOptions
@@ -86,15 +86,15 @@ def check_layout(options: TestOptions, dataset: ImageDataset) -> None:
 
 def build_metrics(
     options: TestOptions, translator: Translator, dataset: ImageDataset | None, folder: Path
-) -> Assessment | None:
+) -> RunEvaluation | None:
     """Build what computes --metrics of the pictures in `folder`; `dataset` are the inputs, if there are any."""
     if not options.card.metrics:
         return None
     trained_on = options.checkpoint["options"] if options.checkpoint is not None else None
     if dataset is None:
-        material = of_generation(translator, options.test, options.data, trained_on)
+        evaluation_inputs = of_generation(translator, options.test, options.data, trained_on)
     else:
-        material = of_translation(dataset, options.data, trained_on)
+        evaluation_inputs = of_translation(dataset, options.data, trained_on)
     weights = options.weights or options.path
     assert weights is not None
     about = about_weights(weights, options.checkpoint, options.test.ema, options.data.phase)
@@ -106,7 +106,9 @@ def build_metrics(
         "command": shlex.join([*invocation("test.py"), *options.argv]),
     }
     labels = Labels(target="fake") if dataset is None else options.labels
-    return Assessment(translator, options.test, options.card, options.judges, material, labels, about)
+    return RunEvaluation(
+        translator, options.test, options.card, options.metric_networks, evaluation_inputs, labels, about
+    )
 
 
 def test(options: TestOptions) -> None:

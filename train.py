@@ -33,7 +33,7 @@ def build_trainer(options: TrainOptions) -> Trainer:
     dataset, held_out = validation_data(options.validation, data.for_device(device.type), run.seed)
 
     model = build_model(options.model_name, options.model, dataset.spec, drawn=options.checkpoint is None).to(device)
-    model.load_networks(options.judges.lpips_net, options.judges.lpips_weights, device)
+    model.load_networks(options.metric_networks.lpips_net, options.metric_networks.lpips_weights, device)
     notes = []
     if options.start.init_from is not None and options.checkpoint is None:
         notes.append(str(load_fitting_weights(model, options.start.init_from, run.checkpoints_dir)))
@@ -42,7 +42,7 @@ def build_trainer(options: TrainOptions) -> Trainer:
     work = Work(True, len(dataset) * config.epochs, data.batch_size, options.crop_size, config.checkpoint_activations)
     choices = choose(options.acceleration, device, work, model.networks())
     prepare_process(choices, device)
-    context = WatchContext(config, options.judges, model, dataset, held_out, device)
+    context = WatchContext(config, options.metric_networks, model, dataset, held_out, device)
     observers = build_observers(options.observers(), context)
     trainer = Trainer(
         model,

@@ -178,7 +178,7 @@ def _add_flag(group: Any, field: dataclasses.Field, hint: Any, default: Any, hel
     if kind is bool:
         group.add_argument(*names, dest=field.name, action=BooleanFlag, on=default, help=help)
         return
-    choices = None if field.metadata["choices"] is None else tuple(field.metadata["choices"])
+    choices = field.metadata["choices"]  # as it is: `i2i.metrics.config` checks some itself
     switch = {"on", "off"} <= set(choices or ())
     if switch:  # YAML reads a bare on or off as true or false, which become flags without a value
         negative = [f"--no{separator}{field.name}" for separator in "-_"]

@@ -89,9 +89,6 @@ class SkipInit(TorchFunctionMode):
         return function(*arguments, **keywords or {})
 
 
-Undrawn = SkipInit  # the name in earlier versions
-
-
 class Drawing(TorchFunctionMode):
     """A context in which this thread draws initial weights and dropout from `generator`.
 

@@ -30,7 +30,7 @@ Origin = dict[str, dict[str, Any]]
 Images = dict[str, dict[str, str]]  # by name: the paths of pictures by label, relative to the results folder
 
 
-class Record(NamedTuple):
+class ResultRecord(NamedTuple):
     """What a record says: the origin, the images of the last run and those of earlier runs of the same origin."""
 
     path: Path
@@ -100,7 +100,7 @@ def _is_fresh(path: Path) -> bool:
         return False
 
 
-def read_results(folder: Path) -> list[Record]:
+def read_results(folder: Path) -> list[ResultRecord]:
     """Return the records in `folder`: none, that of a whole run, or those of parts."""
     paths = sorted(path for path in folder.glob("results*.jsonl") if RECORD.fullmatch(path.name))
     return [record for path in paths if (record := _read(path)) is not None]
@@ -124,7 +124,7 @@ def listed_pictures(folder: Path) -> tuple[Images, list[str]] | None:
     return None
 
 
-def _below(place: Path, inner: PurePosixPath, records: list[Record]) -> Images:
+def _below(place: Path, inner: PurePosixPath, records: list[ResultRecord]) -> Images:
     images: Images = {}
     for record in records:
         for name, pictures in record.images.items():
@@ -135,7 +135,7 @@ def _below(place: Path, inner: PurePosixPath, records: list[Record]) -> Images:
     return images
 
 
-def _warnings(place: Path, records: list[Record]) -> list[str]:
+def _warnings(place: Path, records: list[ResultRecord]) -> list[str]:
     if any(record.origin != records[0].origin or record.parts != records[0].parts for record in records):
         raise UserError(
             f"{place} holds parts of different sources, checkpoints or options; translate them again, alike, into "
@@ -224,7 +224,7 @@ def _line(name: str, pictures: Mapping[str, str], earlier: bool = False) -> str:
     return strict_json({"name": name, "pictures": dict(pictures)} | ({"earlier": True} if earlier else {})) + "\n"
 
 
-def _read(path: Path) -> Record | None:
+def _read(path: Path) -> ResultRecord | None:
     """Return what a record says; None for a file that is no record."""
     try:
         lines = list(read_records(path))
@@ -237,7 +237,7 @@ def _read(path: Path) -> Record | None:
     for line in lines[1:]:
         if "name" in line:
             (earlier if line.get("earlier") else images)[line["name"]] = line["pictures"]
-    return Record(path, lines[0]["origin"], images, earlier, complete="images" in lines[-1])
+    return ResultRecord(path, lines[0]["origin"], images, earlier, complete="images" in lines[-1])
 
 
 def _held(folder: Path) -> Origin | None:

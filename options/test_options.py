@@ -57,7 +57,7 @@ class TestOptions(BaseOptions):
     test: TestConfig
     acceleration: AccelerationConfig
     card: CardConfig
-    judges: MetricNetworksConfig
+    metric_networks: MetricNetworksConfig
     weights: Path | None = None  # a generator of the reference implementation, in place of a checkpoint
     opposite: bool = False  # True: use a CycleGAN's generator for the other direction
 
@@ -71,7 +71,7 @@ class TestOptions(BaseOptions):
             "acceleration": AccelerationConfig,
             "data": DataConfig,
             "card": CardConfig,
-            "judges": MetricNetworksConfig,
+            "metric_networks": MetricNetworksConfig,
         }
 
     def shown_defaults(self) -> dict[str, str | None]:

@@ -34,7 +34,7 @@ class TrainOptions(BaseOptions):
     train: TrainConfig
     start: StartConfig
     validation: ValidationConfig
-    judges: MetricNetworksConfig
+    metric_networks: MetricNetworksConfig
     acceleration: AccelerationConfig
     visuals: VisualsConfig
 
@@ -43,7 +43,7 @@ class TrainOptions(BaseOptions):
             "train": TrainConfig,
             "start": StartConfig,
             **{name: kind.config for name, kind in OBSERVERS.items() if kind.config is not None},
-            "judges": MetricNetworksConfig,
+            "metric_networks": MetricNetworksConfig,
             "acceleration": AccelerationConfig,
             "visuals": VisualsConfig,
         }

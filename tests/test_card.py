@@ -92,9 +92,9 @@ def pairs(**changes: Any) -> EvaluationData:
 
 
 def judged(
-    data: EvaluationData, *metrics: str, judges: MetricNetworksConfig | None = None, replicates: int = 0
+    data: EvaluationData, *metrics: str, metric_networks: MetricNetworksConfig | None = None, replicates: int = 0
 ) -> Card:
-    judge = MetricSuite(metrics, judges or MetricNetworksConfig(), "cpu", replicates, 0)
+    judge = MetricSuite(metrics, metric_networks or MetricNetworksConfig(), "cpu", replicates, 0)
     about: dict[str, Any] = {"title": "run", "subject": {}, "options": {}, "environment": {}, "command": ""}
     return make_card(data, judge, **about)
 
@@ -217,7 +217,7 @@ def test_without_training_the_mean_is_of_the_real_images_and_nothing_is_nearest(
 
 def test_features_are_compared_with_half_of_the_real_images_against_the_other(networks: MetricNetworksConfig) -> None:
     sets = pairs(real=greys(*range(0, 160, 16)), generated=greys(*range(100, 110)), paired=False, inputs=None)
-    card = judged(sets, "fid", "kid", judges=networks, replicates=5)
+    card = judged(sets, "fid", "kid", metric_networks=networks, replicates=5)
     figure = card.figures[0]
     assert (figure.score.fakes, figure.score.reals) == (10, 10)
     assert (figure.baselines["real"].fakes, figure.baselines["real"].reals) == (5, 5)
@@ -229,7 +229,7 @@ def test_features_are_compared_with_half_of_the_real_images_against_the_other(ne
 
 def test_a_half_with_too_few_images_is_left_out_of_the_metrics_that_need_more(networks: MetricNetworksConfig) -> None:
     sets = pairs(real=greys(1, 2, 3, 4), generated=greys(1, 2, 3, 4), paired=False)
-    fid, precision = judged(sets, "fid", "precision", judges=networks).figures
+    fid, precision = judged(sets, "fid", "precision", metric_networks=networks).figures
     assert "real" in fid.baselines
     assert "real" not in precision.baselines and precision.left_out["real"] == "too few images"
 
@@ -259,7 +259,7 @@ def test_label_maps_read_off_photos(networks: MetricNetworksConfig, tmp_path: Pa
     maps = [np.zeros((SIDE, SIDE), np.uint8), np.ones((SIDE, SIDE), np.uint8)]
     truth = LabelMapFiles([str(save(tmp_path / f"{row}.png", labels)) for row, labels in enumerate(maps)])
     sets = pairs(generated=greys(10, 20), real=greys(10, 250), truth=truth)
-    figures = judged(sets, "pixel_accuracy", "miou", judges=networks, replicates=20).figures
+    figures = judged(sets, "pixel_accuracy", "miou", metric_networks=networks, replicates=20).figures
     assert [figure.score.value for figure in figures] == [0.5, 0.25]  # all is read as class 0
     assert figures[0].baselines["real"].value == 1  # the photos themselves show their classes
     assert (figures[0].score.low, figures[0].score.high) == (0, 1)
@@ -290,7 +290,7 @@ def test_pairs_of_different_sizes_are_named() -> None:
 
 def test_sets_of_one_names_and_other_sizes_are_judged_as_sets(networks: MetricNetworksConfig) -> None:
     sets = pairs(generated=greys(51, 60, width=20), inputs=None)
-    card = judged(sets, "fid", judges=networks)
+    card = judged(sets, "fid", metric_networks=networks)
     assert math.isfinite(card.figures[0].score.value)
     assert any("generated images are of 20x12, real ones of 12x12" in line for line in card.warnings)
 
@@ -298,12 +298,12 @@ def test_sets_of_one_names_and_other_sizes_are_judged_as_sets(networks: MetricNe
 def test_training_images_stand_beside_as_many_generated_ones(networks: MetricNetworksConfig) -> None:
     training = TrainingImages(greys(10, 20, 30, 40, 50, 60))
     sets = pairs(generated=greys(100, 110, 120), real=greys(30, 70, 80), paired=False, inputs=None, training=training)
-    card = judged(sets, "fid", judges=networks)
+    card = judged(sets, "fid", metric_networks=networks)
     found = card.figures[0].baselines["training"]
     # 10, 30 and 50 of mean 30 and variance 400, beside mean 60 and variance 700; three channels of (level - 128) / 128
     expected = 3 * (30**2 + (700**0.5 - 400**0.5) ** 2) / 128**2
     assert found.value == pytest.approx(expected, rel=1e-3) and (found.fakes, found.reals) == (3, 3)
-    few = judged(pairs(training=TrainingImages(greys(10)), paired=False), "fid", judges=networks)
+    few = judged(pairs(training=TrainingImages(greys(10)), paired=False), "fid", metric_networks=networks)
     assert few.figures[0].left_out["training"] == "there are only 1 training images"
 
 
@@ -334,7 +334,7 @@ def test_new_metrics_of_every_kind_are_one_entry(
     truth = LabelMapFiles([str(save(tmp_path / "0.png", np.zeros((SIDE, SIDE), np.uint8)))] * 2)
     data = pairs(restored=greys(51, 204), truth=truth)
     names = ("my_features", "my_cycle", "my_labels")
-    card = judged(data, *names, judges=networks, replicates=3)
+    card = judged(data, *names, metric_networks=networks, replicates=3)
     scores = [result.score.value for result in card.figures]
     assert scores == pytest.approx([(51 - 153) / 128, -20 * math.log10(51 / 255), 2 * SIDE**2])
     card.save(tmp_path / "card.json")
@@ -366,7 +366,7 @@ def test_another_file_is_no_card(tmp_path: Path, text: str) -> None:
 
 
 def test_a_card_says_how_it_was_made(networks: MetricNetworksConfig) -> None:
-    card = judged(pairs(formats=("jpg",)), "l1", "fid", judges=networks, replicates=7)
+    card = judged(pairs(formats=("jpg",)), "l1", "fid", metric_networks=networks, replicates=7)
     protocol = card.protocol
     assert (protocol["generated images"], protocol["real images"], protocol["generated files"]) == ("2", "2", "jpg")
     assert protocol["feature weights"].startswith("SHA-256 ") and "299x299" in protocol["feature resizing"]
@@ -392,8 +392,8 @@ def test_text_has_every_number() -> None:
 
 
 def test_cards_of_one_protocol_have_no_differences_and_a_best_one(networks: MetricNetworksConfig) -> None:
-    one = judged(pairs(), "l1", "fid", judges=networks)
-    other = judged(pairs(generated=greys(102, 150)), "l1", "fid", judges=networks, replicates=3)
+    one = judged(pairs(), "l1", "fid", metric_networks=networks)
+    other = judged(pairs(generated=greys(102, 150)), "l1", "fid", metric_networks=networks, replicates=3)
     assert differences([one, other]) == []
     assert best(by_metric([one, other])["l1"]) == 1
     assert best(by_metric([one, one])["l1"]) is None
@@ -401,7 +401,7 @@ def test_cards_of_one_protocol_have_no_differences_and_a_best_one(networks: Metr
 
 
 def test_a_metric_that_only_one_card_has_is_no_difference_of_protocol(networks: MetricNetworksConfig) -> None:
-    one, other = judged(pairs(), "l1"), judged(pairs(), "l1", "fid", "kid", judges=networks)
+    one, other = judged(pairs(), "l1"), judged(pairs(), "l1", "fid", "kid", metric_networks=networks)
     assert "feature weights" in other.protocol and "KID" in other.protocol
     assert differences([one, other]) == []
     cards = [one, judged(pairs(real=greys(102, 203)), "psnr"), judged(pairs(), "l1", "psnr")]
@@ -410,15 +410,20 @@ def test_a_metric_that_only_one_card_has_is_no_difference_of_protocol(networks: 
 
 
 def test_each_difference_of_protocol_is_named(networks: MetricNetworksConfig) -> None:
-    one = judged(pairs(), "l1", "fid", judges=networks)
+    one = judged(pairs(), "l1", "fid", metric_networks=networks)
     cases = {
-        "real set": judged(pairs(real=greys(102, 203)), "l1", "fid", judges=networks),
-        "generated images": judged(pairs(generated=greys(1, 2, 3), inputs=None, paired=False), "fid", judges=networks),
-        "generated files": judged(pairs(formats=("jpg",)), "l1", "fid", judges=networks),
-        "feature resizing": judged(
-            pairs(), "l1", "fid", judges=MetricNetworksConfig(inception=networks.inception, inception_resize="tf1")
+        "real set": judged(pairs(real=greys(102, 203)), "l1", "fid", metric_networks=networks),
+        "generated images": judged(
+            pairs(generated=greys(1, 2, 3), inputs=None, paired=False), "fid", metric_networks=networks
         ),
-        "quantisation": judged(pairs(generated=greys(5, 6, channels=1)), "l1", "fid", judges=networks),
+        "generated files": judged(pairs(formats=("jpg",)), "l1", "fid", metric_networks=networks),
+        "feature resizing": judged(
+            pairs(),
+            "l1",
+            "fid",
+            metric_networks=MetricNetworksConfig(inception=networks.inception, inception_resize="tf1"),
+        ),
+        "quantisation": judged(pairs(generated=greys(5, 6, channels=1)), "l1", "fid", metric_networks=networks),
     }
     for name, other in cases.items():
         found = [line for line in differences([one, other]) if line.startswith(f"the protocols differ in {name}:")]
@@ -487,13 +492,15 @@ def test_metrics_whose_networks_are_missing_are_left_out_while_others_remain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    judges = MetricNetworksConfig()
-    assert choose_metrics(("auto",), {"features", "cycle"}, judges, (64, 64)) == ["cycle"]
-    assert choose_metrics(("auto",), {"paired", "features"}, judges, (64, 64)) == ["l1", "psnr", "ssim"]
+    metric_networks = MetricNetworksConfig()
+    assert choose_metrics(("auto",), {"features", "cycle"}, metric_networks, (64, 64)) == ["cycle"]
+    assert choose_metrics(("auto",), {"paired", "features"}, metric_networks, (64, 64)) == ["l1", "psnr", "ssim"]
     messages = [record.getMessage() for record in caplog.records]
     assert all(name in messages[0] for name in ("kid, fid, precision, recall", "--inception FILE"))
     assert all(name in messages[1] for name in ("lpips, fid, kid", "--lpips_weights FILE and --inception FILE"))
-    chosen = choose_metrics(("auto",), {"features"}, judges, (64, 64))  # nothing else is there: Judge says what to do
+    chosen = choose_metrics(
+        ("auto",), {"features"}, metric_networks, (64, 64)
+    )  # nothing else is there: Judge says what to do
     assert chosen == ["kid", "fid", "precision", "recall"] and len(caplog.records) == 2
 
 

@@ -20,13 +20,13 @@ from PIL import Image
 
 from i2i.data import DataConfig
 from i2i.data.images import Info, Reader
-from i2i.tools.check import Report, check
+from i2i.tools.check import DataReport, check
 from i2i.tools.check.__main__ import main
 from i2i.tools.check.duplicates import MOST_BITS, _near
 from i2i.tools.check.measure import shift_between, view
 from i2i.tools.check.pairs import mispaired
-from i2i.tools.check.scan import Job, scan
-from i2i.tools.check.sources import Row, Slot, Wanted
+from i2i.tools.check.scan import ScanJob, scan
+from i2i.tools.check.sources import SampleRow, Slot, Wanted
 from options.train_options import TrainOptions
 from tests.pictures import REAL, needs_data, save
 
@@ -77,12 +77,12 @@ def single(root: Path) -> None:
         save(root / f"{index}.png", scene(index))
 
 
-def look(root: Path, workers: int = 0, **options: Any) -> Report:
+def look(root: Path, workers: int = 0, **options: Any) -> DataReport:
     config = DataConfig(**{"dataroot": str(root)} | SMALL | options)
     return check(config, workers, find_layout="dataset_mode" not in options)
 
 
-def found(report: Report, root: Path) -> dict[str, list[list[str]]]:
+def found(report: DataReport, root: Path) -> dict[str, list[list[str]]]:
     """The files of every finding, relative to the data."""
     return {
         finding.name: [[os.path.relpath(path, root) for path in item.paths] for item in finding.items]
@@ -312,7 +312,7 @@ MENDED = [
 ]
 
 
-def following(report: Report) -> TrainOptions:
+def following(report: DataReport) -> TrainOptions:
     """The options of the command that the report advises."""
     python, program, *arguments = shlex.split(report.as_dict()["command"])
     assert (python, program) == ("python", "train.py")
@@ -474,9 +474,9 @@ class Treacherous(Reader):
         return super().info(path)
 
 
-def jobs(paths: list[Path]) -> list[Job]:
+def jobs(paths: list[Path]) -> list[ScanJob]:
     files = [Wanted(str(path), (Slot("A", "in", 3),)) for path in paths]
-    return [Job(Row("train", number, (file,)), True) for number, file in enumerate(files)]
+    return [ScanJob(SampleRow("train", number, (file,)), True) for number, file in enumerate(files)]
 
 
 def test_a_file_that_kills_or_blocks_its_process_is_a_bad_file(tmp_path: Path) -> None:
@@ -490,7 +490,7 @@ def test_a_file_that_kills_or_blocks_its_process_is_a_bad_file(tmp_path: Path) -
     )
 
 
-def stable(report: Report) -> dict[str, Any]:
+def stable(report: DataReport) -> dict[str, Any]:
     """What does not depend on the speed of the machine."""
     values = report.as_dict()
     return {name: values[name] for name in ("findings", "columns", "fails", "dataset_mode")}

@@ -39,7 +39,7 @@ from tests import tiny
 from tests.pictures import REAL, needs_data
 
 HEALTHY = DiscriminatorStatistics(0.85, 1.0, 0.5)
-Pictures = dict[str, Tensor]
+PictureStore = dict[str, Tensor]
 
 
 def at(step: int) -> Progress:
@@ -62,7 +62,7 @@ def gradients(norms: Iterable[float]) -> list[Finding]:
     return [finding for findings in found for finding in findings]
 
 
-def shown(pictures: Pictures, times: int = 6, doctor: Doctor | None = None) -> list[Finding]:
+def shown(pictures: PictureStore, times: int = 6, doctor: Doctor | None = None) -> list[Finding]:
     """All that is said where the samples look like that again and again, past the first steps of training."""
     doctor = doctor or Doctor()
     found = [doctor.pictures(at(1000 + 400 * time), pictures) for time in range(times)]
@@ -271,12 +271,12 @@ def test_losses_that_are_not_finite_are_named() -> None:
 # -- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def paired(fake: Tensor, inputs: Tensor | None = None, truth: Tensor | None = None) -> Pictures:
+def paired(fake: Tensor, inputs: Tensor | None = None, truth: Tensor | None = None) -> PictureStore:
     real = photos(seed=1) if inputs is None else inputs
     return {"real_A": real, "fake_B": fake, "real_B": photos(seed=2) if truth is None else truth}
 
 
-def unpaired(fake_b: Tensor, fake_a: Tensor | None = None) -> Pictures:
+def unpaired(fake_b: Tensor, fake_a: Tensor | None = None) -> PictureStore:
     a, b = photos(seed=1), photos(seed=2)
     return {
         "real_A": a,
@@ -292,7 +292,7 @@ A, B = photos(seed=1), photos(seed=2)
 ONE = B[:1].expand(4, -1, -1, -1)
 DISC = (torch.linspace(-1, 1, 128).square() + torch.linspace(-1, 1, 128).square()[:, None] < 0.5).float() - 0.5
 BOARD, NOISE = checks(128), torch.randn(B.shape, generator=torch.Generator().manual_seed(0))
-PICTURE_FAULTS: dict[str, tuple[Pictures, list[str]]] = {
+PICTURE_FAULTS: dict[str, tuple[PictureStore, list[str]]] = {
     "black": (paired(torch.full_like(B, -1)), ["blank"]),
     "grey with a grain": (unpaired(0.01 * NOISE), ["blank"]),
     "one image": (paired(ONE + 0.02 * NOISE), ["collapse"]),
@@ -308,7 +308,7 @@ PICTURE_FAULTS: dict[str, tuple[Pictures, list[str]]] = {
     "checks": ({str(seed): photos(8, 64, seed)[:, :1] + 0.03 * checks(64) for seed in (3, 4)}, ["checkerboard"]),
     "black digits": ({"3": torch.full((8, 1, 28, 28), -1.0), "4": torch.full((8, 1, 28, 28), -1.0)}, ["blank"]),
 }
-SOUND_PICTURES: dict[str, Pictures] = {
+SOUND_PICTURES: dict[str, PictureStore] = {
     "the truth": paired(B),
     "blurred": paired(gaussian_blur(B, 7)),
     "noisy": unpaired(A + 0.2 * NOISE, B + 0.2 * NOISE),

@@ -309,11 +309,17 @@ def test_an_observer_may_stop_a_run_and_save_the_best(tmp_path: Path) -> None:
 def test_generators_lend_the_features_of_their_layers(model: str) -> None:
     network = tiny.MODELS[model]().players["generator"].modules[0].eval()
     image = torch.rand(1, 3, 16, 16)
-    output, maps = network(image, features=(2, 0))
-    torch.testing.assert_close(output, network(image))
+    layers = [*network.down, *network.up] if model == "pix2pix" else [network.stem, *network.down, *network.blocks]
     seen: list[Tensor] = []
-    layers = [*network.down] if model == "pix2pix" else [network.stem, *network.down]
-    for number in (2, 0):
-        layers[number].register_forward_hook(lambda module, inputs, out: seen.append(out))
-    network(image)
-    torch.testing.assert_close(sorted(maps, key=Tensor.numel), sorted(seen, key=Tensor.numel))
+    for layer in layers:
+        layer.register_forward_hook(lambda module, inputs, out: seen.append(out.clone()))
+    expected = network(image)
+    outputs, numbers = seen[:], tuple(range(len(layers)))
+    output, maps = network(image, features=numbers)
+    torch.testing.assert_close(output, expected)
+    for number, found, wanted in zip(numbers, maps, outputs, strict=True):
+        torch.testing.assert_close(found[:, -wanted.shape[1] :], wanted, msg=str(number))  # a U-Net's after the skip
+    (first,) = network(image, features=(1,))[1]
+    torch.testing.assert_close(first, maps[1])
+    with pytest.raises(ValueError, match="99"):
+        network(image, features=(99,))

@@ -28,7 +28,7 @@ def test_the_command_line_and_yaml(home: Path) -> None:
     (home / "own.yaml").write_text("checkpoints_dir: ~/runs\ninception: ~/net.pt\n")
     options = TrainOptions(["--options", "~/own.yaml", "--dataroot=~/a::~/b", "--cache_dir", "~/cache"])
     assert options.run.folder == home / "runs" / "experiment_name"
-    assert options.judges.inception == str(home / "net.pt")
+    assert options.metric_networks.inception == str(home / "net.pt")
     assert (options.data.dataroot, options.data.cache_dir) == (f"{home}/a::{home}/b", str(home / "cache"))
     assert options.saved()["dataroot"] == f"{home}/a::{home}/b"
     assert f"{home / 'runs'}" in options.resume_command

@@ -10,7 +10,7 @@ from i2i.networks.blocks import initialize
 from i2i.networks.equalized import EqualizedConv2d, EqualizedEmbedding, EqualizedLinear
 from i2i.networks.styled import AdaINLayer, ModulatedConv2d, NoisyLeakyReLU, enlarged
 from i2i.networks.stylegan import STYLES, DownBlock, StyleGANDiscriminator, StyleGANGenerator
-from i2i.random_state import Undrawn
+from i2i.random_state import SkipInit
 
 
 def small_generator(num_classes: int = 3, **keywords: Any) -> StyleGANGenerator:
@@ -38,7 +38,7 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def test_parameter_counts_are_the_published_ones():
-    with Undrawn():
+    with SkipInit():
         adain = StyleGANGenerator(0, 1024, 3, noise_dim=512, filters=16, style="adain")
         modulation = StyleGANGenerator(0, 1024, 3, noise_dim=512, filters=32, mapping_layers=2)
         discriminator = StyleGANDiscriminator(0, 1024, 3, filters=32)

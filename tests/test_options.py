@@ -255,7 +255,7 @@ def test_help_shows_the_chosen_model_alone(capsys: pytest.CaptureFixture[str]) -
             "train:",
             "start:",
             "validation:",
-            "judges:",
+            "metric_networks:",
             "acceleration:",
             "visuals:",
         ]

@@ -27,7 +27,7 @@ from i2i.watch.report import build_report, summary
 from i2i.watch.report.board import ReportBoard
 from i2i.watch.report.page import _flags
 from i2i.watch.report.panels import CLOCK_POINTS, POINTS, clock_of, groups_of, points_of
-from i2i.watch.report.pictures import Pictures
+from i2i.watch.report.pictures import PictureStore
 from i2i.watch.report.run import Run
 from i2i.watch.report.samples import FRAMES, beside_each_other, over_time
 
@@ -287,7 +287,7 @@ def test_samples_are_thinned_but_for_the_first_and_the_newest(tmp_path: Path, mo
     board = FileBoard(tmp_path)
     for step in range(60):
         board.images(Progress(step, step, 1), {"fake": pictures(step, count=1, size=4)})
-    encoded = Pictures()
+    encoded = PictureStore()
     times = [frame["images"] for frame in over_time(Run(tmp_path), encoded).frames]
     assert (len(times), times[0], times[-1]) == (FRAMES, 0, 59)
     monkeypatch.setattr("i2i.watch.report.samples.FRAMES_SIZE", 5 * encoded.size(encoded._encoded) // 40)
@@ -295,14 +295,14 @@ def test_samples_are_thinned_but_for_the_first_and_the_newest(tmp_path: Path, mo
 
 
 def test_what_is_encoded_is_encoded_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded = Pictures()
+    encoded = PictureStore()
     before = build_report([run], pictures=encoded)
     monkeypatch.setattr("i2i.watch.report.pictures._data_uri", lambda picture: pytest.fail("encoded again"))
     assert data_of(build_report([run], pictures=encoded)) == data_of(before)
 
 
 def test_pictures_that_are_no_longer_shown_are_forgotten(run: Path, tmp_path: Path) -> None:
-    copied, encoded = shutil.copytree(run, tmp_path / "run"), Pictures()
+    copied, encoded = shutil.copytree(run, tmp_path / "run"), PictureStore()
     build_report([copied], pictures=encoded)
     lines = (copied / "web/samples.jsonl").read_text().splitlines(keepends=True)
     (copied / "web/samples.jsonl").write_text(lines[0] + lines[-1])
@@ -311,14 +311,14 @@ def test_pictures_that_are_no_longer_shown_are_forgotten(run: Path, tmp_path: Pa
 
 
 def test_of_several_runs_the_same_inputs_are_shown_once(run: Path, other: Path, tmp_path: Path) -> None:
-    samples = beside_each_other([Run(run), Run(other)], Pictures())
+    samples = beside_each_other([Run(run), Run(other)], PictureStore())
     assert samples.labels == ["real_A", "real_B", "fake_B, first & <i>second", "fake_B, other"]
     (frame,) = samples.frames
     assert [len(row) for row in frame["rows"]] == [4, 4]
     assert "with the same real_A, real_B" in build_report([run, other])
     board = FileBoard(tmp_path / "third")
     board.images(Progress(1, 4, 1), {"7": pictures(7, 3)})
-    assert beside_each_other([Run(run), Run(tmp_path / "third"), Run(other)], Pictures()).labels == [
+    assert beside_each_other([Run(run), Run(tmp_path / "third"), Run(other)], PictureStore()).labels == [
         *("real_A", "real_B", "fake_B, first & <i>second", "fake_B, other", "7, third")
     ], "a run of something else takes nothing from that"
 
@@ -326,10 +326,10 @@ def test_of_several_runs_the_same_inputs_are_shown_once(run: Path, other: Path, 
 def test_runs_of_other_data_have_no_samples_in_common(run: Path, tmp_path: Path) -> None:
     board = FileBoard(tmp_path)
     board.images(Progress(1, 4, 1), {"0": pictures(7, 3), "1": pictures(8, 3)})
-    samples = beside_each_other([Run(run), Run(tmp_path)], Pictures())
+    samples = beside_each_other([Run(run), Run(tmp_path)], PictureStore())
     assert samples.common == [] and len(samples.labels) == 5
     assert [len(row) for row in samples.frames[0]["rows"]] == [5, 5], "as many rows as all runs have"
-    assert beside_each_other([Run(run), Run(tmp_path / "none")], Pictures()).common == []
+    assert beside_each_other([Run(run), Run(tmp_path / "none")], PictureStore()).common == []
     assert "with the same real_A" not in build_report([run, tmp_path])
 
 
@@ -338,7 +338,7 @@ def test_sheets_of_fewer_samples_are_left_out(tmp_path: Path) -> None:
     for images, count in ((4, 1), (8, 2), (12, 2)):
         shown = {label: pictures(images, count) for label in ("real_A", "fake_B")}
         board.images(Progress(images, images, 1), shown)
-    assert [frame["images"] for frame in over_time(Run(tmp_path), Pictures()).frames] == [8, 12]
+    assert [frame["images"] for frame in over_time(Run(tmp_path), PictureStore()).frames] == [8, 12]
 
 
 # --- the page as text

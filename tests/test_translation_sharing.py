@@ -25,10 +25,10 @@ from i2i.data.inputs import input_dataset
 from i2i.errors import UserError
 from i2i.networks.reference_weights import Architecture, build, save_reference
 from i2i.translate import TestConfig, background, images, translate_dataset
-from i2i.translate.background import Job, in_background
+from i2i.translate.background import BackgroundJob, in_background
 from i2i.translate.pictures import pictures_of, write_pictures
 from i2i.translate.processes import device_of
-from i2i.translate.rows import Row, gathered, in_order
+from i2i.translate.rows import ResultRow, gathered, in_order
 from options.test_options import TestOptions
 from test import input_config, load_translator
 from tests.test_translation import files, noise, pixels, translate
@@ -77,10 +77,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_results_come_in_order_and_at_most_so_many_jobs_ahead() -> None:
     made: list[int] = []
 
-    def jobs() -> Iterator[Job[int]]:
+    def jobs() -> Iterator[BackgroundJob[int]]:
         for number in range(20):
             made.append(number)
-            yield Job(lambda number=number: (time.sleep(0.003 * (number % 3)), number)[1])
+            yield BackgroundJob(lambda number=number: (time.sleep(0.003 * (number % 3)), number)[1])
 
     for expected, number in enumerate(in_background(jobs(), threads=3, ahead=4)):
         assert number == expected and len(made) <= number + 6
@@ -94,7 +94,7 @@ def test_what_is_begun_is_finished_and_the_rest_is_left_out() -> None:
         time.sleep(0.05)
         done.append(number)
 
-    work = in_background((Job(partial(job, number)) for number in range(50)), threads=2, ahead=10)
+    work = in_background((BackgroundJob(partial(job, number)) for number in range(50)), threads=2, ahead=10)
     next(work)
     work.close()
     finished = list(done)
@@ -105,10 +105,10 @@ def test_what_is_begun_is_finished_and_the_rest_is_left_out() -> None:
 def test_of_large_images_few_wait() -> None:
     made: list[int] = []
 
-    def jobs() -> Iterator[Job[int]]:
+    def jobs() -> Iterator[BackgroundJob[int]]:
         for number in range(8):
             made.append(number)
-            yield Job(lambda number=number: (time.sleep(0.01), number)[1], background.MOST_BYTES // 2)
+            yield BackgroundJob(lambda number=number: (time.sleep(0.01), number)[1], background.MOST_BYTES // 2)
 
     for number in in_background(jobs(), threads=1, ahead=8):
         assert len(made) <= number + 3
@@ -118,7 +118,7 @@ def test_of_large_images_few_wait() -> None:
 def test_files_are_those_of_writing_them_one_by_one(
     root: Path, expected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def one_by_one(jobs: Iterator[Job[Row]], threads: int, ahead: int) -> Iterator[Row]:
+    def one_by_one(jobs: Iterator[BackgroundJob[ResultRow]], threads: int, ahead: int) -> Iterator[ResultRow]:
         yield from (job.work() for job in jobs)
 
     monkeypatch.setattr(images, "in_background", one_by_one)
@@ -294,21 +294,21 @@ def test_what_a_helper_finds_wrong_is_said_once(root: Path, tmp_path: Path, capf
 
 def test_a_helper_that_dies_is_an_error_and_not_a_silence() -> None:
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    sender.send(Row(1, "b", {}))
+    sender.send(ResultRow(1, "b", {}))
     sender.close()
-    rows = gathered([Row(0, "a", {})], [receiver])
+    rows = gathered([ResultRow(0, "a", {})], [receiver])
     assert next(rows).item == 0 and next(rows).item == 1
     with pytest.raises(UserError, match="a process that translates has died"):
         next(rows)
 
 
 def test_rows_of_several_processes_are_put_in_order() -> None:
-    rows = [Row(item, "x", {}) for item in (4, 0, 2, 6)]
+    rows = [ResultRow(item, "x", {}) for item in (4, 0, 2, 6)]
     assert [row.item for row in in_order(rows, range(0, 7, 2))] == [0, 2, 4, 6]
     for wrong, message in (
         (rows[:3], "no result for image number 6"),
         (rows[2:], "no result for image number 0"),
-        ([*rows[:2], Row(3, "x", {})], "a result for image number 3, x"),
+        ([*rows[:2], ResultRow(3, "x", {})], "a result for image number 3, x"),
     ):
         with pytest.raises(RuntimeError, match=message):
             list(in_order(wrong, range(0, 7, 2)))

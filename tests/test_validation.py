@@ -97,10 +97,10 @@ def validate(
     model: GanModel,
     data: Data,
     *metrics: str,
-    judges: MetricNetworksConfig = PLAIN,
+    metric_networks: MetricNetworksConfig = PLAIN,
     size: int = 50,
 ) -> Validation:
-    return Validator(*data, metrics, judges, size).run(model)
+    return Validator(*data, metrics, metric_networks, size).run(model)
 
 
 def images(data: ImageDataset, domain: str) -> Tensor:
@@ -117,7 +117,7 @@ class Means(nn.Module):
 
 
 @pytest.fixture
-def judges(tmp_path: Path) -> MetricNetworksConfig:
+def metric_networks(tmp_path: Path) -> MetricNetworksConfig:
     file = tmp_path / "features.pt"
     torch.jit.script(Means()).save(str(file))
     return MetricNetworksConfig(inception=str(file))
@@ -192,10 +192,12 @@ def test_a_cycle_goes_there_and_back_on_both_sides(tmp_path: Path) -> None:
     assert validate(hiding, data, "cycle").figures["cycle"] > 0.1
 
 
-def test_sets_are_compared_on_both_sides(tmp_path: Path, judges: MetricNetworksConfig) -> None:
+def test_sets_are_compared_on_both_sides(tmp_path: Path, metric_networks: MetricNetworksConfig) -> None:
     data = domains(tmp_path)
-    found = validate(Toy(lambda a: a + 0.7, lambda b: b - 1), data, "kid", "fid", judges=judges).figures
-    extract = load_extractor(judges.inception)
+    found = validate(
+        Toy(lambda a: a + 0.7, lambda b: b - 1), data, "kid", "fid", metric_networks=metric_networks
+    ).figures
+    extract = load_extractor(metric_networks.inception)
     a, b = images(data[0], "a"), images(data[0], "b")
     for way, fake, real in (("A", b - 1, a), ("B", a + 0.7, b)):
         expected = feature_values(["kid", "fid"], extract(to_uint8(fake)), extract(to_uint8(real)))
@@ -203,12 +205,12 @@ def test_sets_are_compared_on_both_sides(tmp_path: Path, judges: MetricNetworksC
             assert found[f"{name}_{way}"] == pytest.approx(value, abs=1e-9)
             assert found[name] == pytest.approx((found[f"{name}_A"] + found[f"{name}_B"]) / 2)
     assert found["kid_A"] != found["kid_B"]
-    one_way = validate(Toy(same), data, "kid", judges=judges).figures
+    one_way = validate(Toy(same), data, "kid", metric_networks=metric_networks).figures
     assert one_way == pytest.approx(feature_values(["kid"], extract(to_uint8(a)), extract(to_uint8(b))))
 
 
-def test_real_images_are_looked_at_once(tmp_path: Path, judges: MetricNetworksConfig) -> None:
-    validator, seen = Validator(*domains(tmp_path), ["kid"], judges), []
+def test_real_images_are_looked_at_once(tmp_path: Path, metric_networks: MetricNetworksConfig) -> None:
+    validator, seen = Validator(*domains(tmp_path), ["kid"], metric_networks), []
     extractor = validator.suite.extractor
     assert extractor is not None
 
@@ -222,12 +224,14 @@ def test_real_images_are_looked_at_once(tmp_path: Path, judges: MetricNetworksCo
     assert runs[0] == runs[1]
 
 
-def test_generated_images_of_classes_are_compared_with_real_ones(tmp_path: Path, judges: MetricNetworksConfig) -> None:
+def test_generated_images_of_classes_are_compared_with_real_ones(
+    tmp_path: Path, metric_networks: MetricNetworksConfig
+) -> None:
     data, model = classes(tmp_path), tiny.cgan()
-    found = validate(model, data, "kid", judges=judges, size=10)
+    found = validate(model, data, "kid", metric_networks=metric_networks, size=10)
     labels = torch.tensor([0] * 5 + [1] * 5)  # as among the real images
     fakes = model.translate(Batch(label=labels))
-    extract, part = load_extractor(judges.inception), samples.ValidationSamples(data[0], 10)
+    extract, part = load_extractor(metric_networks.inception), samples.ValidationSamples(data[0], 10)
     reals = torch.cat([batch.image("b") for _, _, batch in part.batches("cpu")])
     assert torch.equal(torch.cat([batch.labels() for _, _, batch in part.batches("cpu")]), labels)
     assert found.figures == pytest.approx(feature_values(["kid"], extract(to_uint8(fakes)), extract(to_uint8(reals))))
@@ -277,7 +281,7 @@ def test_classes_are_read_off_photos(tmp_path: Path) -> None:
         return torch.cat((torch.ones(len(a), 3, 16, 8), -torch.ones(len(a), 3, 16, 8)), dim=3)
 
     judged = MetricNetworksConfig(segmentation=str(tmp_path / "reader.pt"))
-    found = validate(Toy(photo, spec=data.spec), (data, data), "pixel_accuracy", judges=judged)
+    found = validate(Toy(photo, spec=data.spec), (data, data), "pixel_accuracy", metric_networks=judged)
     assert found.figures == {"pixel_accuracy": 0.25}
 
 
@@ -386,11 +390,13 @@ def test_an_unusable_file_is_left_out_and_named_once(tmp_path: Path, caplog: pyt
     assert message.startswith("1 of 6 images to validate on are left out: ") and "3.png" in message
 
 
-def test_nothing_but_unusable_files_do_not_stop_a_training(tmp_path: Path, judges: MetricNetworksConfig) -> None:
+def test_nothing_but_unusable_files_do_not_stop_a_training(
+    tmp_path: Path, metric_networks: MetricNetworksConfig
+) -> None:
     data = domains(tmp_path)
     for path in (tmp_path / "valA").iterdir():
         path.write_bytes(b"no picture")
-    found = validate(Toy(same, same), data, "kid", "cycle", judges=judges)
+    found = validate(Toy(same, same), data, "kid", "cycle", metric_networks=metric_networks)
     assert (found.figures, found.best, found.worst) == ({}, [], [])
     assert not BestCheckpoint("kid", False).update(found.figures, 10, 6)
 
@@ -426,13 +432,13 @@ def assert_equal(first: Any, second: Any) -> None:
     ids=["pix2pix", "cyclegan", "cgan"],
 )
 def test_nothing_is_changed(
-    tmp_path: Path, judges: MetricNetworksConfig, make: Any, model: GanModel, metrics: tuple[str, ...]
+    tmp_path: Path, metric_networks: MetricNetworksConfig, make: Any, model: GanModel, metrics: tuple[str, ...]
 ) -> None:
     data = make(tmp_path)
     model.train()
     model.players["discriminator"].modules[0].eval()
     before = everything(model)
-    validator = Validator(*data, metrics, judges)
+    validator = Validator(*data, metrics, metric_networks)
     runs = [validator.run(model) for _ in range(2)]
     assert_equal(everything(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -582,11 +588,11 @@ def test_a_share_is_held_out_and_not_trained_on(tmp_path: Path) -> None:
 
 def built(
     data: Data,
-    judges: MetricNetworksConfig = PLAIN,
+    metric_networks: MetricNetworksConfig = PLAIN,
     targets: tuple[str, ...] = ("b",),
     **options: Any,
 ) -> Validator | None:
-    return build_validator(ValidationConfig(**options), judges, *data, targets)
+    return build_validator(ValidationConfig(**options), metric_networks, *data, targets)
 
 
 @pytest.fixture
@@ -600,16 +606,16 @@ def chosen(validator: Validator | None) -> tuple[tuple[str, ...], str | None]:
 
 
 @pytest.mark.usefixtures("empty_cache")
-def test_data_and_networks_decide_what_is_measured(tmp_path: Path, judges: MetricNetworksConfig) -> None:
+def test_data_and_networks_decide_what_is_measured(tmp_path: Path, metric_networks: MetricNetworksConfig) -> None:
     pair, domain, labelled = (make(tmp_path / make.__name__) for make in (pairs, domains, classes))
     maps = label_maps(tmp_path / "maps")
     assert chosen(built(pair)) == (("l1", "psnr", "ssim"), "l1")
-    assert chosen(built(domain, judges, ("b", "a"))) == (("cycle", "kid"), "kid")
-    assert chosen(built(domain, judges)) == (("kid",), "kid")
-    assert chosen(built(labelled, judges)) == (("kid",), "kid")
+    assert chosen(built(domain, metric_networks, ("b", "a"))) == (("cycle", "kid"), "kid")
+    assert chosen(built(domain, metric_networks)) == (("kid",), "kid")
+    assert chosen(built(labelled, metric_networks)) == (("kid",), "kid")
     assert chosen(built((maps, maps))) == (("pixel_accuracy", "class_accuracy", "miou"), "miou")
     assert chosen(built(pair, best_metric="psnr")) == (("l1", "psnr", "ssim"), "psnr")
-    assert chosen(built(pair, judges, best_metric="fid")) == (("l1", "psnr", "ssim", "fid"), "fid")
+    assert chosen(built(pair, metric_networks, best_metric="fid")) == (("l1", "psnr", "ssim", "fid"), "fid")
     assert chosen(built(pair, val_metrics=("psnr", "ssim"))) == (("psnr", "ssim"), "psnr")
     assert chosen(built(domain, targets=("b", "a"), best_metric="cycle")) == (("cycle",), "cycle")
 
@@ -647,10 +653,10 @@ def test_metrics_that_the_data_cannot_give(tmp_path: Path, make: Any, metrics: t
         built(make(tmp_path), val_metrics=metrics)
 
 
-def test_a_set_takes_some_images(tmp_path: Path, judges: MetricNetworksConfig) -> None:
+def test_a_set_takes_some_images(tmp_path: Path, metric_networks: MetricNetworksConfig) -> None:
     data = pairs(tmp_path, count=3)
     with pytest.raises(ValueError, match="--val_metrics precision .*4 images.* 3"):
-        built(data, judges, val_metrics=("precision",))
+        built(data, metric_networks, val_metrics=("precision",))
 
 
 @pytest.mark.parametrize("options", [{"patience": 2}, {"best_metric": "l1"}, {"val_metrics": ("l1",)}, {"val_freq": 5}])

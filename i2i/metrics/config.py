@@ -47,9 +47,6 @@ class MetricNetworksConfig:
         check_choice("lpips_net", self.lpips_net, LPIPS_NETS)
 
 
-JudgesConfig = MetricNetworksConfig  # its former name
-
-
 @dataclasses.dataclass(frozen=True)
 class CardConfig:
     """Options of a metrics card."""

@@ -15,7 +15,7 @@ from i2i.config import check_choice
 from i2i.errors import UserError
 from i2i.metrics.distribution import Features
 from i2i.metrics.lpips import file_digest
-from i2i.random_state import Undrawn
+from i2i.random_state import SkipInit
 
 SIZE = 299
 BATCH = 32
@@ -139,7 +139,7 @@ def _torch_fidelity(path: Path, device: torch.device) -> Network:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     torch.load(path, map_location="cpu", weights_only=True)  # refuse pickled code, which the library would run
-    with Undrawn():  # do not draw random initial weights
+    with SkipInit():  # do not draw random initial weights
         network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(path))
     # Its forward takes uint8 only and resizes. It calls its children in order; the last one is the classifier.
     *layers, classifier = network.to(device).children()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from i2i.config import check_choice
 from i2i.errors import UserError, file_errors
-from i2i.random_state import Undrawn
+from i2i.random_state import SkipInit
 
 
 class Backbone(NamedTuple):
@@ -110,7 +110,7 @@ def _download(net: str) -> Path:
 def _load_network(net: str, file: Path) -> nn.Module:
     from torchmetrics.functional.image.lpips import _NoTrainLpips
 
-    with Undrawn():  # do not draw random initial weights
+    with SkipInit():  # do not draw random initial weights
         network = _NoTrainLpips(net=net, pnet_rand=True)  # type: ignore[arg-type]
     try:
         weights = torch.load(file, map_location="cpu", weights_only=True)

@@ -1,7 +1,7 @@
 """What the networks are built from: norms, upsampling, chains of layers, initialisation."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -32,6 +32,14 @@ def choose(kind: str, name: str, choices: Mapping[str, T]) -> T:
     if name not in choices:
         raise UserError(f"unknown {kind} {name!r}: choose one of {', '.join(choices)}")
     return choices[name]
+
+
+def chosen_features(maps: Mapping[int, Tensor], layers: Sequence[int]) -> list[Tensor]:
+    """Return the maps of `layers`; raises UserError for a layer that the network does not have."""
+    for layer in layers:
+        if layer not in maps:
+            raise UserError(f"features of layer {layer}: choose layers from 0 to {max(maps)}")
+    return [maps[layer] for layer in layers]
 
 
 def pad_to_multiple(image: Tensor, multiple: int, minimum: int = 1) -> Tensor:

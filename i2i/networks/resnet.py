@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from i2i.networks.blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
+from i2i.networks.blocks import (
+    chosen_features,
+    conv_block,
+    dropout_layer,
+    norm_layer,
+    pad_to_multiple,
+    upsampling_layer,
+)
 from i2i.networks.layers import Conv2d, ReflectionPad
 
 
@@ -82,7 +89,7 @@ class ResNetGenerator(nn.Module):
         maps: dict[int, Tensor] = {}
         for number, layer in enumerate((self.stem, *self.down, *self.blocks, *self.up)):
             x = layer(x)
-            if number in features:
+            if features:
                 maps[number] = x
         output = self.head(x)[..., :height, :width]
-        return (output, [maps[number] for number in features]) if features else output
+        return (output, chosen_features(maps, features)) if features else output

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from i2i.errors import UserError
-from i2i.networks.blocks import conv_block, dropout_layer, norm_layer, pad_to_multiple, upsampling_layer
+from i2i.networks.blocks import (
+    chosen_features,
+    conv_block,
+    dropout_layer,
+    norm_layer,
+    pad_to_multiple,
+    upsampling_layer,
+)
 from i2i.networks.layers import Conv2d
 
 
@@ -67,14 +74,14 @@ class UNetGenerator(nn.Module):
         for layer in self.down:
             x = layer(x)
             skips.append(x)
-        maps = list(skips) if features else []
+        maps = [skip.clone() for skip in skips] if features else []  # the next layer's ReLU works in place
         x = skips.pop()
         for layer in self.up:
             x = torch.cat([skips.pop(), layer(x)], dim=1)
             if features:
-                maps.append(x)
+                maps.append(x.clone())
         output = self.head(x)[..., :height, :width]
-        return (output, [maps[number] for number in features]) if features else output
+        return (output, chosen_features(dict(enumerate(maps)), features)) if features else output
 
 
 def _down(level: int, channels: list[int], norm: str, bias: bool) -> nn.Sequential:

@@ -96,31 +96,33 @@ def main() -> int:
     return 0
 
 
-def evaluate(real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, judges: MetricNetworksConfig) -> Card:
+def evaluate(
+    real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, metric_networks: MetricNetworksConfig
+) -> Card:
     """Judge the images below `fake` by those below `real`, which may be one folder of pictures of test.py.
 
     Raises:
         ValueError: if there is anything amiss with the folders, the metrics or the networks.
     """
-    sets = read_sets(real, fake, config, wanted, judges)
+    sets = read_sets(real, fake, config, wanted, metric_networks)
     assert isinstance(sets.generated, ImageFiles)
-    metrics = choose_metrics(wanted.metrics, sets.kinds, judges, sets.generated.smallest)
+    metrics = choose_metrics(wanted.metrics, sets.kinds, metric_networks, sets.generated.smallest)
     device = resolve_device(config.device)
-    judge = MetricSuite(metrics, judges, device, wanted.bootstrap, config.seed)
+    judge = MetricSuite(metrics, metric_networks, device, wanted.bootstrap, config.seed)
     judge.check_counts(len(sets.generated), len(sets.real or ()))
     return make_card(
         sets,
         judge,
         title="/".join(Path(fake).resolve().parts[-2:]),
         subject={"generated": fake, "real": real},
-        options={"i2i.evaluate": as_dict(wanted) | as_dict(config) | as_dict(judges)},
+        options={"i2i.evaluate": as_dict(wanted) | as_dict(config) | as_dict(metric_networks)},
         environment=environment(device),
         command=shlex.join(["python", "-m", "i2i.evaluate", *sys.argv[1:]]),
     )
 
 
 def read_sets(
-    real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, judges: MetricNetworksConfig
+    real: str, fake: str, config: EvaluateConfig, wanted: CardConfig, metric_networks: MetricNetworksConfig
 ) -> EvaluationData:
     """The images of two folders, and of those that `config` names beside them."""
     generated, reals = find_images(fake, "generated"), find_images(real, "real")
@@ -131,9 +133,9 @@ def read_sets(
     files = ImageFiles(list(generated.values()))
     truth = maps = None
     if config.label_maps:
-        found = find_images(config.label_maps, "input" if judges.segmentation else "real")
+        found = find_images(config.label_maps, "input" if metric_networks.segmentation else "real")
         truth = LabelMapFiles([found[name] for name in common_names(generated, found)], config.classes)
-        maps = None if judges.segmentation else LabelMapFiles(files.paths, config.classes)
+        maps = None if metric_networks.segmentation else LabelMapFiles(files.paths, config.classes)
     return EvaluationData(
         generated=files,
         real=ImageFiles([reals[name] for name in names] if paired else list(reals.values())),

@@ -15,14 +15,14 @@ MOST_BYTES = 2**28  # that wait: a few images of 4096 x 4096
 T = TypeVar("T")
 
 
-class Job(NamedTuple, Generic[T]):
+class BackgroundJob(NamedTuple, Generic[T]):
     """Work to do, and how many bytes wait for it."""
 
     work: Callable[[], T]
     nbytes: int = 0
 
 
-def in_background(jobs: Iterable[Job[T]], threads: int, ahead: int) -> Generator[T]:
+def in_background(jobs: Iterable[BackgroundJob[T]], threads: int, ahead: int) -> Generator[T]:
     """The results of `jobs` in their order, computed by threads, at most `ahead` jobs behind the making of the next.
 
     Fewer of large ones, of which together at most `MOST_BYTES` wait, but one in any case. Close it to stop early: what

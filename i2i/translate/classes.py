@@ -19,11 +19,11 @@ from i2i.errors import UserError, file_errors
 from i2i.models.cgan import CGAN
 from i2i.progress import Meter
 from i2i.results import ResultsRecord
-from i2i.translate.background import Job, in_background, suitable_threads
+from i2i.translate.background import BackgroundJob, in_background, suitable_threads
 from i2i.translate.config import TestConfig
 from i2i.translate.origin import origin_of
 from i2i.translate.page import ResultsPage
-from i2i.translate.pictures import Pictures, pictures_of, write_pictures
+from i2i.translate.pictures import ImageResults, pictures_of, write_pictures
 from i2i.translate.translator import Translator
 
 GRID_COLUMNS = 10
@@ -113,7 +113,7 @@ def _jobs(
     batch_size: int,
     chosen: Sequence[int],
     shown: list[tuple[int, Tensor]],
-) -> Iterator[Job[tuple[int, dict[int, tuple[str, str]]]]]:
+) -> Iterator[BackgroundJob[tuple[int, dict[int, tuple[str, str]]]]]:
     """Generate; what is left to do for each batch, and gives its class, and by seed its images' names and paths.
 
     Appends the first images of every class to `shown`.
@@ -122,7 +122,7 @@ def _jobs(
     most = GRID_COLUMNS**2 if classes is UNCONDITIONAL else GRID_COLUMNS
     folders = dict(zip(chosen, folder_names([classes[label] for label in chosen], chosen), strict=True))
 
-    def written(label: int, seeds: range, pictures: Sequence[Pictures]) -> tuple[int, dict[int, tuple[str, str]]]:
+    def written(label: int, seeds: range, pictures: Sequence[ImageResults]) -> tuple[int, dict[int, tuple[str, str]]]:
         names = [f"{folders[label]}/seed{seed}" for seed in seeds]
         rows = zip(seeds, names, pictures, strict=True)
         return label, {
@@ -134,7 +134,7 @@ def _jobs(
         images = translator.generate(torch.full((len(seeds),), label), seeds[0], config.truncation)
         shown += [(label, image) for image in images[: max(0, most - start)].cpu()]
         pictures = pictures_of({"fake": images}, domains, ["fake"], [domains[1][0].kind] * len(seeds))
-        yield Job(partial(written, label, seeds, pictures), sum(picture.nbytes for picture in pictures))
+        yield BackgroundJob(partial(written, label, seeds, pictures), sum(picture.nbytes for picture in pictures))
 
 
 def folder_names(names: Sequence[str], labels: Sequence[int]) -> list[str]:

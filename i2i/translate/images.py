@@ -20,20 +20,20 @@ from i2i.data.images.tiff import geographic_tags
 from i2i.errors import file_errors
 from i2i.progress import Meter
 from i2i.results import Images, ResultsRecord
-from i2i.translate.background import Job, in_background, suitable_threads
+from i2i.translate.background import BackgroundJob, in_background, suitable_threads
 from i2i.translate.config import TestConfig
 from i2i.translate.origin import origin_of
 from i2i.translate.page import ResultsPage
 from i2i.translate.pictures import (
     REFERENCE_LABELS,
+    ImageResults,
     Labels,
-    Pictures,
     existing_pictures,
     pictures_of,
     write_pictures,
 )
 from i2i.translate.processes import device_of, helpers
-from i2i.translate.rows import Row, gathered, in_order
+from i2i.translate.rows import ResultRow, gathered, in_order
 from i2i.translate.translator import Translator
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def _share(
     shares: Sequence[range],
     known: Mapping[str, Mapping[str, str]],
     process: int,
-) -> Generator[Row]:
+) -> Generator[ResultRow]:
     """What became of each image in the share of a process; those of the `known` that are there still come first."""
     if process:
         translator.move_to(device_of(process, translator.device))
@@ -119,7 +119,7 @@ def _rows(
     labels: Labels,
     share: range,
     known: Mapping[str, Mapping[str, str]],
-) -> Generator[Row]:
+) -> Generator[ResultRow]:
     names = common_stem(dataset.files, dataset.root)
     needed = {labels.target} if config.pictures == "fake" else {labels.source, labels.target}
     wanted = {}
@@ -127,7 +127,7 @@ def _rows(
         mine = known.get(names[item], {})
         there = existing_pictures(folder, names[item], [label for label in labels if label in mine], config.encoding)
         if needed <= there.keys():
-            yield Row(item, names[item], there, is_new=False)
+            yield ResultRow(item, names[item], there, is_new=False)
         else:
             wanted[item] = names[item]
     threads = suitable_threads(translator.device)
@@ -142,20 +142,20 @@ def _jobs(
     config: TestConfig,
     labels: Labels,
     names: dict[int, str],
-) -> Iterator[Job[Row]]:
+) -> Iterator[BackgroundJob[ResultRow]]:
     """Translate; what is left to do for each image of `names`, and gives its row."""
 
-    def written(index: int, pictures: Pictures) -> Row:
+    def written(index: int, pictures: ImageResults) -> ResultRow:
         tags = _geographic_tags(dataset.files[index], next(iter(pictures.by_label.values())).shown)
-        return Row(index, names[index], write_pictures(folder, names[index], pictures, config.encoding, tags))
+        return ResultRow(index, names[index], write_pictures(folder, names[index], pictures, config.encoding, tags))
 
     for indices, samples in _same_sized(dataset, list(names)):
         if isinstance(samples, ImageError):
-            yield Job(partial(Row, indices[0], names[indices[0]], {}, problem=str(samples)))
+            yield BackgroundJob(partial(ResultRow, indices[0], names[indices[0]], {}, problem=str(samples)))
         else:
             batch = _translated_batch(translator, samples, config.pictures, labels)
             for index, pictures in zip(indices, batch, strict=True):
-                yield Job(partial(written, index, pictures), pictures.nbytes)
+                yield BackgroundJob(partial(written, index, pictures), pictures.nbytes)
 
 
 def _geographic_tags(path: str, shown: torch.Tensor) -> list[Any]:
@@ -167,7 +167,9 @@ def _geographic_tags(path: str, shown: torch.Tensor) -> list[Any]:
 
 
 @torch.inference_mode()
-def _translated_batch(translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels) -> list[Pictures]:
+def _translated_batch(
+    translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels
+) -> list[ImageResults]:
     """Of each sample the pictures that are wanted."""
     batch = collate(samples)
     assert not isinstance(batch, ImageError)  # they were told apart before

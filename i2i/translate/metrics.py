@@ -19,12 +19,12 @@ from i2i.metrics.rendering import card_text, save_page
 from i2i.metrics.suite import MetricSuite
 from i2i.translate.classes import chosen_classes, class_names, folder_names
 from i2i.translate.config import TestConfig
-from i2i.translate.material import Material
+from i2i.translate.evaluation_inputs import EvaluationInputs
 from i2i.translate.pictures import Labels, existing_pictures
 from i2i.translate.translator import Translator
 
 
-class Assessment:
+class RunEvaluation:
     """Judges what a translation writes into a folder, and writes card.json and card.html into it.
 
     `about` are the card's title, subject, options, command and warnings.
@@ -38,22 +38,26 @@ class Assessment:
         translator: Translator,
         config: TestConfig,
         card: CardConfig,
-        judges: MetricNetworksConfig,
-        material: Material,
+        metric_networks: MetricNetworksConfig,
+        evaluation_inputs: EvaluationInputs,
         labels: Labels,
         about: Mapping[str, Any],
     ) -> None:
-        self.config, self.material, self.labels, self.about = config, material, labels, dict(about)
-        self.device, dataset = translator.device, material.dataset
+        self.config, self.evaluation_inputs, self.labels, self.about = config, evaluation_inputs, labels, dict(about)
+        self.device, dataset = translator.device, evaluation_inputs.dataset
         if dataset is None:
             self.names, size = _generated_names(translator, config), translator.model.spec.image_size
         else:
             stems = common_stem(dataset.files, dataset.root)
             self.names, size = [stems[item] for item in config.items(len(dataset))], _size(dataset)
-        self.kinds = _kinds(material, judges, config.pictures == "all" and "a" in translator.model.targets)
-        metrics = choose_metrics(card.metrics, self.kinds, judges, size, material.missing)
-        self.judge = MetricSuite(metrics, judges, self.device, card.bootstrap, translator.seed)
-        self.judge.check_counts(len(self.names), len(self.names if material.is_paired else material.targets or ()))
+        self.kinds = _kinds(
+            evaluation_inputs, metric_networks, config.pictures == "all" and "a" in translator.model.targets
+        )
+        metrics = choose_metrics(card.metrics, self.kinds, metric_networks, size, evaluation_inputs.missing)
+        self.judge = MetricSuite(metrics, metric_networks, self.device, card.bootstrap, translator.seed)
+        self.judge.check_counts(
+            len(self.names), len(self.names if evaluation_inputs.is_paired else evaluation_inputs.targets or ())
+        )
 
     def __call__(self, folder: Path) -> str:
         """Judge the pictures in `folder`/images; gives what there is to print."""
@@ -66,9 +70,9 @@ class Assessment:
 
     def _written(self, folder: Path) -> tuple[list[str], dict[str, ImageFiles]]:
         """The names of this test's pictures and their files by label, whatever else lies in the folder."""
-        material, labels = self.material, self.labels
-        needed = [labels.target, *([labels.source] if material.dataset is not None else [])]
-        needed += [labels.truth] * material.is_paired + [_restored(labels)] * ("cycle" in self.kinds)
+        evaluation_inputs, labels = self.evaluation_inputs, self.labels
+        needed = [labels.target, *([labels.source] if evaluation_inputs.dataset is not None else [])]
+        needed += [labels.truth] * evaluation_inputs.is_paired + [_restored(labels)] * ("cycle" in self.kinds)
         place, encoding = folder / "images", self.config.encoding
         written = {name: existing_pictures(place, name, needed, encoding) for name in self.names}
         names = [name for name in self.names if labels.target in written[name]]  # without those that were skipped
@@ -78,41 +82,42 @@ class Assessment:
         return names, {label: ImageFiles([str(folder / written[name][label]) for name in names]) for label in needed}
 
     def _sets(self, folder: Path) -> EvaluationData:
-        material, labels = self.material, self.labels
+        evaluation_inputs, labels = self.evaluation_inputs, self.labels
         names, found = self._written(folder)
         generated = found[labels.target]
         truth = maps = None
-        num_classes = material.dataset.config.out_classes if material.dataset is not None else 0
-        if num_classes and material.is_paired:
+        num_classes = evaluation_inputs.dataset.config.out_classes if evaluation_inputs.dataset is not None else 0
+        if num_classes and evaluation_inputs.is_paired:
             truth, maps = (LabelMapFiles(files.paths, num_classes) for files in (found[labels.truth], generated))
         elif "labels" in self.kinds:
-            assert material.dataset is not None
-            truth = LabelMapFiles(found[labels.source].paths, material.dataset.config.in_classes)
+            assert evaluation_inputs.dataset is not None
+            truth = LabelMapFiles(found[labels.source].paths, evaluation_inputs.dataset.config.in_classes)
         return EvaluationData(
             generated=generated,
-            real=found[labels.truth] if material.is_paired else material.targets,
-            paired=material.is_paired,
+            real=found[labels.truth] if evaluation_inputs.is_paired else evaluation_inputs.targets,
+            paired=evaluation_inputs.is_paired,
             names=names,
             formats=generated.formats,
             inputs=found.get(labels.source),
             restored=found.get(_restored(labels)),
-            training=material.training,
+            training=evaluation_inputs.training,
             truth=truth,
             maps=maps,
             num_classes=num_classes,
         )
 
 
-def _kinds(material: Material, judges: MetricNetworksConfig, restores: bool) -> set[str]:
+def _kinds(evaluation_inputs: EvaluationInputs, metric_networks: MetricNetworksConfig, restores: bool) -> set[str]:
     """The kinds of metrics for which all is there; between colours of classes no distance means anything."""
-    config = material.dataset.config if material.dataset is not None else None
+    config = evaluation_inputs.dataset.config if evaluation_inputs.dataset is not None else None
     if config is not None and config.out_classes:
-        return {"labels"} if material.is_paired else set()
+        return {"labels"} if evaluation_inputs.is_paired else set()
     there = {
-        "paired": material.is_paired,
-        "features": material.is_paired or material.targets is not None,
+        "paired": evaluation_inputs.is_paired,
+        "features": evaluation_inputs.is_paired or evaluation_inputs.targets is not None,
         "cycle": restores,
-        "labels": config is not None and bool(config.in_classes and judges.segmentation and not config.conditions),
+        "labels": config is not None
+        and bool(config.in_classes and metric_networks.segmentation and not config.conditions),
     }
     return {kind for kind, is_there in there.items() if is_there}
 

@@ -28,7 +28,7 @@ class Labels(NamedTuple):
 REFERENCE_LABELS = Labels("real", "fake", "truth")  # of the reference's `--model test`
 
 
-class Picture(NamedTuple):
+class ImageResult(NamedTuple):
     """A result as it is shown, (H, W, C) uint8; where that does not say it all, what its file of `domain` will hold.
 
     That is (C, H, W) in [-1, 1], or (H, W) of classes.
@@ -44,10 +44,10 @@ class Picture(NamedTuple):
         return self.shown.nbytes + (0 if self.values is None else self.values.nbytes)
 
 
-class Pictures(NamedTuple):
+class ImageResults(NamedTuple):
     """The pictures of an image by label, in the memory of the CPU as soon as `ready` returns."""
 
-    by_label: dict[str, Picture]
+    by_label: dict[str, ImageResult]
     ready: Callable[[], object]
 
     @property
@@ -58,7 +58,7 @@ class Pictures(NamedTuple):
 
 def pictures_of(
     results: dict[str, Tensor], domains: tuple[Sequence[Domain], Sequence[Domain]], kept: list[str], kinds: list[str]
-) -> list[Pictures]:
+) -> list[ImageResults]:
     """Of each image of a batch the pictures to be `kept`, in that order.
 
     `results` are (N, C, H, W) in [-1, 1] by label, of the domains a and b; `kinds` those of the images' files.
@@ -69,9 +69,11 @@ def pictures_of(
     values = {label: _on_cpu(_numbers(results[label], held[label][0])) for label in kept if any(held[label])}
     ready = _arrival(next(iter(results.values())).device)
     return [
-        Pictures(
+        ImageResults(
             {
-                label: Picture(pixels[label][row], values[label][row] if held[label][row] else None, held[label][row])
+                label: ImageResult(
+                    pixels[label][row], values[label][row] if held[label][row] else None, held[label][row]
+                )
                 for label in kept
             },
             ready,
@@ -121,7 +123,7 @@ def picture_path(folder: Path, name: str, label: str) -> Path:
 
 @file_errors("--results_dir")
 def write_pictures(
-    folder: Path, name: str, pictures: Pictures, encoding: Encoding, tags: Sequence[Any] = ()
+    folder: Path, name: str, pictures: ImageResults, encoding: Encoding, tags: Sequence[Any] = ()
 ) -> dict[str, str]:
     """Save `<name>_<label>.png` or `.jpg` below `folder`, and beside them what these cannot hold.
 

@@ -18,14 +18,14 @@ import torch
 
 from i2i.process import silence_libraries
 from i2i.streams import is_broken
-from i2i.translate.rows import Row
+from i2i.translate.rows import ResultRow
 
 PATIENCE = 10  # seconds for a helper to finish the images that it has begun
 FAREWELL = 30  # seconds for it to end when it is told to: its loader workers may still be starting
 
 
 @contextmanager
-def helpers(work: Callable[[int], Generator[Row]], processes: int) -> Iterator[list[Connection]]:
+def helpers(work: Callable[[int], Generator[ResultRow]], processes: int) -> Iterator[list[Connection]]:
     """Start `processes - 1` processes, which send the rows that `work(process)` gives, process being 1 and up.
 
     Each has a copy of `work`, which has to be picklable, as it is now, with its tensors in the memory of the CPU. All
@@ -111,6 +111,6 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)  # so that loader workers and semaphores are let go of
 
 
-def _rows(file: Path, number: int) -> Generator[Row]:
+def _rows(file: Path, number: int) -> Generator[ResultRow]:
     work = torch.load(file, map_location="cpu", weights_only=False)  # written by the process that started this one
     yield from work(number)

@@ -11,7 +11,7 @@ from i2i.errors import UserError
 DEADLINE = 3600.0  # seconds without a row from any helper, after which all of them are given up
 
 
-class Row(NamedTuple):
+class ResultRow(NamedTuple):
     """An image by its number and name: the paths of its pictures by label, or why it was left out.
 
     `is_new` is off where its pictures were there before.
@@ -24,13 +24,13 @@ class Row(NamedTuple):
     problem: str = ""
 
 
-def in_order(rows: Iterable[Row], items: Collection[int]) -> Iterator[Row]:
+def in_order(rows: Iterable[ResultRow], items: Collection[int]) -> Iterator[ResultRow]:
     """The rows in the order of `items`, each as soon as those before it are there.
 
     Raises:
         RuntimeError: for a row of another item, or none of one of `items`.
     """
-    waiting: dict[int, Row] = {}
+    waiting: dict[int, ResultRow] = {}
     due = iter(items)
     item = next(due, None)
     for row in rows:
@@ -44,7 +44,7 @@ def in_order(rows: Iterable[Row], items: Collection[int]) -> Iterator[Row]:
         raise RuntimeError(f"no result for image number {item}")
 
 
-def gathered(own: Iterable[Row], helpers: Sequence[Connection]) -> Iterator[Row]:
+def gathered(own: Iterable[ResultRow], helpers: Sequence[Connection]) -> Iterator[ResultRow]:
     """The rows of this process and those that helpers send, as they come.
 
     Raises:
@@ -62,7 +62,7 @@ def gathered(own: Iterable[Row], helpers: Sequence[Connection]) -> Iterator[Row]
         yield from _received(arrived, busy)
 
 
-def _received(arrived: Sequence[Any], busy: list[Connection]) -> Iterator[Row]:
+def _received(arrived: Sequence[Any], busy: list[Connection]) -> Iterator[ResultRow]:
     for helper in cast("Sequence[Connection]", arrived):
         try:
             message = helper.recv()

@@ -26,7 +26,7 @@ class WatchContext(NamedTuple):
     """What observers are built from, besides their own options."""
 
     train: TrainConfig
-    judges: MetricNetworksConfig
+    metric_networks: MetricNetworksConfig
     model: GanModel
     dataset: ImageDataset
     held_out: ImageDataset | None
@@ -45,7 +45,9 @@ class ObserverKind(NamedTuple):
 
 def _validation(config: ValidationConfig, context: WatchContext) -> Observer | None:
     targets = context.model.targets
-    validator = build_validator(config, context.judges, context.held_out, context.dataset, targets, context.device)
+    validator = build_validator(
+        config, context.metric_networks, context.held_out, context.dataset, targets, context.device
+    )
     if validator is None:
         return None
     return ValidationObserver(validator, config, len(targets), len(context.dataset))

@@ -13,12 +13,12 @@ from i2i.data import DataConfig
 from i2i.errors import UserError
 from i2i.tools.check import file_findings, picture_findings
 from i2i.tools.check.advice import advise, estimate
-from i2i.tools.check.report import Report
-from i2i.tools.check.scan import Job, Record, scan
+from i2i.tools.check.report import DataReport
+from i2i.tools.check.scan import FileRecord, ScanJob, scan
 from i2i.tools.check.sources import find_mode, find_phases, rows
-from i2i.tools.check.survey import Finding, Survey
+from i2i.tools.check.survey import DataFinding, Survey
 
-__all__ = ["FINDINGS", "Finding", "Report", "check"]
+__all__ = ["FINDINGS", "DataFinding", "DataReport", "check"]
 
 FINDINGS = (
     file_findings.layout,
@@ -55,7 +55,7 @@ def check(
     samples: int | None = None,
     find_layout: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Report:
+) -> DataReport:
     """Look at all images of all phases, or at `samples` of them fully and at the headers of the rest.
 
     `find_layout` looks for the `--dataset_mode` that fits; `progress` is told how many samples are done, of how many.
@@ -68,7 +68,7 @@ def check(
     findings = [finding for find in FINDINGS for finding in find(survey)]
     needs = estimate(survey)
     advice = advise(survey, {finding.name: finding for finding in findings}, needs)
-    return Report(survey, findings, needs, advice, time.perf_counter() - start)
+    return DataReport(survey, findings, needs, advice, time.perf_counter() - start)
 
 
 def look(
@@ -84,8 +84,8 @@ def look(
         raise UserError(problem)
     found = [row for phase, dataset in datasets.items() for row in rows(phase, dataset)]
     chosen = set(np.linspace(0, len(found) - 1, min(samples or len(found), len(found))).astype(int).tolist())
-    jobs = [Job(row, number in chosen) for number, row in enumerate(found)]
-    records: list[Record] = []
+    jobs = [ScanJob(row, number in chosen) for number, row in enumerate(found)]
+    records: list[FileRecord] = []
     if jobs:
         reader = next(iter(datasets.values())).pipeline.reader
         for done, looked_at in enumerate(scan(jobs, reader, workers), 1):

@@ -19,7 +19,7 @@ from i2i.data.cache import shown_size
 from i2i.errors import UserError
 from i2i.tools.check.picture_findings import partial_range
 from i2i.tools.check.sources import derived, stored_images
-from i2i.tools.check.survey import Finding, Seen, Survey
+from i2i.tools.check.survey import DataFinding, Seen, Survey
 
 BYTES = {"uint8": 1, "uint16": 2, "float32": 4}
 MODELS = {"unaligned": "cyclegan", "aligned": "pix2pix", "classes": "cgan"}
@@ -88,7 +88,7 @@ def _rate(survey: Survey) -> float | None:
     return good / (time.perf_counter() - start) if good else None
 
 
-def advise(survey: Survey, findings: Mapping[str, Finding], needs: Estimate) -> list[Advice]:
+def advise(survey: Survey, findings: Mapping[str, DataFinding], needs: Estimate) -> list[Advice]:
     """The options that differ from what was checked, with reasons; none where nothing could be found."""
     if survey.config.phase not in survey.datasets:
         return []
@@ -155,7 +155,7 @@ def _round_range(low: float, high: float) -> list[float]:
     return [float(f"{math.floor(low / step) * step:.6g}"), float(f"{math.floor(high / step) * step + step:.6g}")]
 
 
-def _sizes(survey: Survey, findings: Mapping[str, Finding]) -> Iterator[Advice]:
+def _sizes(survey: Survey, findings: Mapping[str, DataFinding]) -> Iterator[Advice]:
     config = survey.config
     if {"too_small", "pair_sizes", "batch_sizes"} & {name for name, finding in findings.items() if finding.fatal}:
         yield Advice("preprocess", "resize_and_crop", "makes all images of one size")
@@ -166,7 +166,7 @@ def _sizes(survey: Survey, findings: Mapping[str, Finding]) -> Iterator[Advice]:
     if not sizes or not _is_default(config, "preprocess", "load_size", "crop_size"):
         return
     width, height = np.median(sizes, axis=0).astype(int).tolist()
-    if len(findings.get("squashed", Finding("", "", [])).items) > 0.1 * len(survey.records):
+    if len(findings.get("squashed", DataFinding("", "", [])).items) > 0.1 * len(survey.records):
         widest = float(np.percentile([width / height for width, height in sizes], 90))
         load = 2 * math.ceil(config.load_size[0] * max(1.0, widest) / 2)
         yield Advice("preprocess", "scale_width_and_crop", "keeps the shape of the images")
@@ -180,7 +180,7 @@ def _is_default(config: DataConfig, *names: str) -> bool:
     return all(as_dict(config)[name] == as_dict(DataConfig())[name] for name in names)
 
 
-def _bad_files(survey: Survey, findings: Mapping[str, Finding]) -> Iterator[Advice]:
+def _bad_files(survey: Survey, findings: Mapping[str, DataFinding]) -> Iterator[Advice]:
     bad = {item for name in ("unreadable", "odd_width") if name in findings for item in findings[name].items}
     if 0 < len(bad) < len(survey.records):
         yield Advice("on_bad_image", "skip", f"leaves the bad files out; better still, mend or move {len(bad):,}")

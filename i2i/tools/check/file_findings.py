@@ -7,44 +7,44 @@ from collections.abc import Iterator
 from i2i.data.domain import VOID
 from i2i.data.folder import described_by_extension
 from i2i.data.layouts.classes import ClassDataset
-from i2i.tools.check.scan import Record
-from i2i.tools.check.survey import Finding, Item, Survey, counted, of_records, some
+from i2i.tools.check.scan import FileRecord
+from i2i.tools.check.survey import DataFinding, Item, Survey, counted, of_records, some
 
 STRETCH = 1.5  # the change of an image's shape from which on it is worth a word
 SPREAD_OF_SIZES = 4.0  # between the longest sides of images that are trained on together
 
 
-def layout(survey: Survey) -> Iterator[Finding]:
+def layout(survey: Survey) -> Iterator[DataFinding]:
     """A phase without images, or a folder that has no layout at all."""
     if survey.problem is not None:
-        yield Finding("layout", survey.problem, [], fatal=True)
+        yield DataFinding("layout", survey.problem, [], fatal=True)
 
 
-def unreadable(survey: Survey) -> Iterator[Finding]:
+def unreadable(survey: Survey) -> Iterator[DataFinding]:
     """Files that hold no image, or a part of one."""
     items = of_records((record, _reason(record)) for record in survey.records if not record.readable)
     title = f"{counted(len(items), 'file')} cannot be read"
-    yield from some(Finding("unreadable", title, items, survey.fails(items)))
+    yield from some(DataFinding("unreadable", title, items, survey.fails(items)))
 
 
-def unfit(survey: Survey) -> Iterator[Finding]:
+def unfit(survey: Survey) -> Iterator[DataFinding]:
     """Images that cannot become what the options want."""
     items = of_records((record, _reason(record)) for record in survey.records if record.readable and record.error)
     title = f"{counted(len(items), 'file')} cannot be had with the channels that are wanted"
-    yield from some(Finding("unfit", title, items, survey.fails(items)))
+    yield from some(DataFinding("unfit", title, items, survey.fails(items)))
 
 
-def odd_width(survey: Survey) -> Iterator[Finding]:
+def odd_width(survey: Survey) -> Iterator[DataFinding]:
     """Side-by-side pairs without a middle."""
     pairs = (record for record in survey.records if record.info is not None and len(record.slots) == 2)
     items = of_records(
         (record, f"{record.info.width} pixels wide") for record in pairs if record.info and record.info.width % 2
     )
     title = f"{counted(len(items), 'file')} of an odd width cannot be side-by-side pairs"
-    yield from some(Finding("odd_width", title, items, survey.fails(items)))
+    yield from some(DataFinding("odd_width", title, items, survey.fails(items)))
 
 
-def too_small(survey: Survey) -> Iterator[Finding]:
+def too_small(survey: Survey) -> Iterator[DataFinding]:
     """Images from which no crop can be cut."""
     if not survey.config.preprocess.endswith("crop"):
         return
@@ -55,10 +55,10 @@ def too_small(survey: Survey) -> Iterator[Finding]:
         if record.info is not None and _smaller(survey.target(record), (width, height))
     )
     title = f"{counted(len(items), 'image')} smaller than the crop of {width}x{height}: use a smaller --crop_size"
-    yield from some(Finding("too_small", title, items, survey.fails(items)))
+    yield from some(DataFinding("too_small", title, items, survey.fails(items)))
 
 
-def no_range(survey: Survey) -> Iterator[Finding]:
+def no_range(survey: Survey) -> Iterator[DataFinding]:
     """Floats, whose range no type tells."""
     config = survey.config
     for end in ("in", "out"):
@@ -67,10 +67,10 @@ def no_range(survey: Survey) -> Iterator[Finding]:
         low, high = _extremes(survey, end)
         items = of_records((record, f"{record.info.mode}") for record in _floats(survey, end) if record.info)
         title = f"{counted(len(items), 'file')} of floats: give --{end}_range; the values go from {low:g} to {high:g}"
-        yield from some(Finding("no_range", title, items, survey.fails(items, skippable=False)))
+        yield from some(DataFinding("no_range", title, items, survey.fails(items, skippable=False)))
 
 
-def _floats(survey: Survey, end: str) -> list[Record]:
+def _floats(survey: Survey, end: str) -> list[FileRecord]:
     return [
         record
         for record in survey.records
@@ -83,7 +83,7 @@ def _extremes(survey: Survey, end: str) -> tuple[float, float]:
     return min((view.low for view in views), default=0.0), max((view.high for view in views), default=1.0)
 
 
-def pair_sizes(survey: Survey) -> Iterator[Finding]:
+def pair_sizes(survey: Survey) -> Iterator[DataFinding]:
     """Pairs whose images do not lie on each other: training stops, or stretches them until they do."""
     unequal, stretched = [], []
     for records in survey.samples.values():
@@ -97,27 +97,27 @@ def pair_sizes(survey: Survey) -> Iterator[Finding]:
     title = (
         f"{counted(len(unequal), 'pair')} of images of different sizes: --preprocess resize_and_crop makes them equal"
     )
-    yield from some(Finding("pair_sizes", title, unequal, survey.fails(unequal)))
+    yield from some(DataFinding("pair_sizes", title, unequal, survey.fails(unequal)))
     title = f"{counted(len(stretched), 'pair')} of images of different shapes, stretched onto each other"
-    yield from some(Finding("pair_shapes", title, stretched))
+    yield from some(DataFinding("pair_shapes", title, stretched))
 
 
-def batch_sizes(survey: Survey) -> Iterator[Finding]:
+def batch_sizes(survey: Survey) -> Iterator[DataFinding]:
     """Images of different sizes, of which no batch can be made."""
     config = survey.config
     if config.preprocess.endswith("crop") or config.batch_size == 1:
         return
-    sizes: dict[tuple[int, int], Record] = {}
+    sizes: dict[tuple[int, int], FileRecord] = {}
     for record in survey.records:
         if record.info is not None and record.phase == config.phase:
             sizes.setdefault(survey.target(record), record)
     if len(sizes) > 1:
         items = of_records((record, _shown(size)) for size, record in sizes.items())
         title = f"images of {counted(len(sizes), 'size')} cannot share batches: use --batch_size 1 or resize_and_crop"
-        yield Finding("batch_sizes", title, items, survey.fails(items, skippable=False))
+        yield DataFinding("batch_sizes", title, items, survey.fails(items, skippable=False))
 
 
-def label_values(survey: Survey) -> Iterator[Finding]:
+def label_values(survey: Survey) -> Iterator[DataFinding]:
     """Class indices beyond the number of classes, which end a training but for 255, by custom no class."""
     for end in ("in", "out"):
         maps = [seen for seen in survey.seen if seen.slot.end == end and seen.slot.classes]
@@ -131,15 +131,15 @@ def label_values(survey: Survey) -> Iterator[Finding]:
         if maps and not beyond - {VOID} and _is_mask(survey, end):
             holders = of_records((seen.record, "") for seen in maps)
             title = f"{counted(len(holders), 'label map')} of 0 and {VOID} alone: {VOID} is read as class 1"
-            yield Finding("binary_masks", title, holders)
+            yield DataFinding("binary_masks", title, holders)
             continue
         void = beyond == {VOID}
         meaning = f"of class {VOID}, taken for none" if void else f"of classes beyond --{end}_classes"
         title = f"{counted(len(items), 'label map')} with pixels {meaning}"
-        yield from some(Finding("label_values", title, items, not void and survey.fails(items, skippable=False)))
+        yield from some(DataFinding("label_values", title, items, not void and survey.fails(items, skippable=False)))
 
 
-def nodata(survey: Survey) -> Iterator[Finding]:
+def nodata(survey: Survey) -> Iterator[DataFinding]:
     """Files that name a value of pixels that hold nothing."""
     items = of_records(
         (record, f"nodata is {record.info.nodata:g}")
@@ -147,7 +147,7 @@ def nodata(survey: Survey) -> Iterator[Finding]:
         if record.info is not None and record.info.nodata is not None and not any(s.classes for s in record.slots)
     )
     title = f"{counted(len(items), 'file')} with nodata: not counted here, and the low end of the range in training"
-    yield from some(Finding("nodata", title, items))
+    yield from some(DataFinding("nodata", title, items))
 
 
 def _is_mask(survey: Survey, end: str) -> bool:
@@ -156,7 +156,7 @@ def _is_mask(survey: Survey, end: str) -> bool:
     return any(domain.is_mask for side in sides for domain in side)
 
 
-def missing_classes(survey: Survey) -> Iterator[Finding]:
+def missing_classes(survey: Survey) -> Iterator[DataFinding]:
     """Classes that no label map has."""
     for end in ("in", "out"):
         maps = [seen for seen in survey.seen if seen.slot.end == end and seen.slot.classes and seen.view.classes]
@@ -166,18 +166,18 @@ def missing_classes(survey: Survey) -> Iterator[Finding]:
         if missing := sorted(wanted - {index for seen in maps for index in seen.view.classes}):
             shown = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
             title = f"none of the {counted(len(maps), 'label map')} looked at has class {shown} of --{end}_classes "
-            yield Finding("missing_classes", f"{title}{len(wanted)}", [])
+            yield DataFinding("missing_classes", f"{title}{len(wanted)}", [])
 
 
-def passed_over(survey: Survey) -> Iterator[Finding]:
+def passed_over(survey: Survey) -> Iterator[DataFinding]:
     """Files that no reader takes, and folders that cannot be opened."""
     found = {path: phase for phase, dataset in survey.datasets.items() for path in dataset.passed_over}
     items = [Item((path,), "", phase) for path, phase in found.items()]
     kinds = "; ".join(described_by_extension(list(found)))
-    yield from some(Finding("passed_over", f"{counted(len(items), 'file')} not read: {kinds}", items))
+    yield from some(DataFinding("passed_over", f"{counted(len(items), 'file')} not read: {kinds}", items))
 
 
-def empty_classes(survey: Survey) -> Iterator[Finding]:
+def empty_classes(survey: Survey) -> Iterator[DataFinding]:
     """Class folders without an image."""
     items = [
         Item((name,), "", phase)
@@ -186,18 +186,18 @@ def empty_classes(survey: Survey) -> Iterator[Finding]:
         for name in dataset.empty_classes
     ]
     title = f"{counted(len(items), 'class folder')} without an image, which will be no class"
-    yield from some(Finding("empty_classes", title, items))
+    yield from some(DataFinding("empty_classes", title, items))
 
 
-def unmatched(survey: Survey) -> Iterator[Finding]:
+def unmatched(survey: Survey) -> Iterator[DataFinding]:
     """Files without a partner."""
     lone = [(path, phase) for phase, dataset in survey.datasets.items() for path in dataset.columns.unmatched]
     items = [Item((path,), "", phase) for path, phase in lone]
     title = f"{counted(len(items), 'file')} without a partner of the same name: left out"
-    yield from some(Finding("unmatched", title, items))
+    yield from some(DataFinding("unmatched", title, items))
 
 
-def squashed(survey: Survey) -> Iterator[Finding]:
+def squashed(survey: Survey) -> Iterator[DataFinding]:
     """Images whose shape the resize changes a lot."""
     if survey.config.preprocess != "resize_and_crop":
         return
@@ -208,19 +208,19 @@ def squashed(survey: Survey) -> Iterator[Finding]:
         if record.info is not None and _ratio(_shape(survey.size(record)), wanted) > STRETCH
     )
     title = f"{counted(len(items), 'image')} squeezed to {_shown(survey.config.load_size)}, which is of another shape"
-    yield from some(Finding("squashed", title, items))
+    yield from some(DataFinding("squashed", title, items))
 
 
-def mixed_sizes(survey: Survey) -> Iterator[Finding]:
+def mixed_sizes(survey: Survey) -> Iterator[DataFinding]:
     """Images of very different sizes, which show things at very different scales."""
     sized = sorted((max(survey.size(record)), number) for number, record in enumerate(survey.records) if record.info)
     if sized and sized[-1][0] >= SPREAD_OF_SIZES * sized[0][0]:
         extremes = [survey.records[number] for _, number in (sized[0], sized[-1])]
         items = of_records((record, _shown(survey.size(record))) for record in extremes)
-        yield Finding("mixed_sizes", "images of very different sizes are brought to one; the extremes are", items)
+        yield DataFinding("mixed_sizes", "images of very different sizes are brought to one; the extremes are", items)
 
 
-def alpha(survey: Survey) -> Iterator[Finding]:
+def alpha(survey: Survey) -> Iterator[DataFinding]:
     """Transparency that is left out without anybody having said so."""
     if survey.config.alpha != "drop":
         return
@@ -233,10 +233,10 @@ def alpha(survey: Survey) -> Iterator[Finding]:
         and not record.error
     )
     title = f"{counted(len(items), 'image')} with transparency, which is left out: --alpha white shows what is seen"
-    yield from some(Finding("alpha", title, items))
+    yield from some(DataFinding("alpha", title, items))
 
 
-def _reason(record: Record) -> str:
+def _reason(record: FileRecord) -> str:
     return (record.error or "").removeprefix(record.path).strip()
 
 

@@ -13,10 +13,10 @@ from i2i.data.batch import ImageError
 from i2i.data.cache import shown_size
 from i2i.tools.check.advice import command
 from i2i.tools.check.measure import stretched
-from i2i.tools.check.report import Report, histogram
+from i2i.tools.check.report import DataReport, histogram
 from i2i.tools.check.scan import read
 from i2i.tools.check.sources import Wanted
-from i2i.tools.check.survey import Finding, Item
+from i2i.tools.check.survey import DataFinding, Item
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,7 +26,7 @@ FILES = 4  # of an item
 SIDE = 112  # pixels of a thumbnail's longer side
 
 
-class Picture(NamedTuple):
+class PagePicture(NamedTuple):
     """A file and its thumbnail as a data URI, None where there is nothing to see."""
 
     path: str
@@ -36,12 +36,12 @@ class Picture(NamedTuple):
 class Shown(NamedTuple):
     """An item of a finding, with pictures."""
 
-    pictures: list[Picture]
+    pictures: list[PagePicture]
     note: str
     hidden: int
 
 
-def write_page(report: Report, path: Path) -> None:
+def write_page(report: DataReport, path: Path) -> None:
     """Write the report as one HTML file that needs no other."""
     findings = sorted(report.findings, key=lambda finding: not finding.fatal)
     sizes = histogram(report.sizes)
@@ -65,16 +65,16 @@ def write_page(report: Report, path: Path) -> None:
     path.write_text(html, encoding="utf-8", errors="replace")
 
 
-def _pictured(report: Report, finding: Finding) -> list[Shown]:
+def _pictured(report: DataReport, finding: DataFinding) -> list[Shown]:
     return [_shown(report, item) for item in finding.items[:PICTURED]]
 
 
-def _shown(report: Report, item: Item) -> Shown:
-    pictures = [Picture(path, _thumbnail(report, path)) for path in item.paths[:FILES]]
+def _shown(report: DataReport, item: Item) -> Shown:
+    pictures = [PagePicture(path, _thumbnail(report, path)) for path in item.paths[:FILES]]
     return Shown(pictures, item.note, max(0, len(item.paths) - FILES))
 
 
-def _thumbnail(report: Report, path: str) -> str | None:
+def _thumbnail(report: DataReport, path: str) -> str | None:
     record = report.survey.by_path.get(path)  # an unmatched file has none
     if record is not None and not record.views:
         return None

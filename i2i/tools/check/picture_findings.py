@@ -8,20 +8,20 @@ from i2i.data.domain import VOID
 from i2i.tools.check import duplicates
 from i2i.tools.check.measure import MOST_LEVELS
 from i2i.tools.check.pairs import mispaired
-from i2i.tools.check.survey import Finding, Item, Seen, Survey, counted, of_records, some
+from i2i.tools.check.survey import DataFinding, Item, Seen, Survey, counted, of_records, some
 
 
-def constant(survey: Survey) -> Iterator[Finding]:
+def constant(survey: Survey) -> Iterator[DataFinding]:
     """Images of one colour."""
     items = of_records(
         (seen.record, f"{seen.slot.name}: {seen.view.mean:.4g} all over")
         for seen in survey.seen
         if seen.view.flat and not seen.slot.classes
     )
-    yield from some(Finding("constant", f"{counted(len(items), 'image')} of a single shade", items))
+    yield from some(DataFinding("constant", f"{counted(len(items), 'image')} of a single shade", items))
 
 
-def greyscale(survey: Survey) -> Iterator[Finding]:
+def greyscale(survey: Survey) -> Iterator[DataFinding]:
     """Images without colour among images that have some."""
     found = []
     for column in survey.columns.values():
@@ -30,7 +30,7 @@ def greyscale(survey: Survey) -> Iterator[Finding]:
             found += grey
     items = of_records((seen.record, _place_and_mode(seen)) for seen in found)
     title = f"{counted(len(items), 'image')} without colour among images that have some"
-    yield from some(Finding("greyscale", title, items))
+    yield from some(DataFinding("greyscale", title, items))
 
 
 def _place_and_mode(seen: Seen) -> str:
@@ -38,7 +38,7 @@ def _place_and_mode(seen: Seen) -> str:
     return f"{seen.record.phase} {seen.slot.name}, saved as {mode}"
 
 
-def depths(survey: Survey) -> Iterator[Finding]:
+def depths(survey: Survey) -> Iterator[DataFinding]:
     """16-bit files that use a part of their range, and files of 8 and 16 bits side by side."""
     for end, name in dict.fromkeys((each.slot.end, each.slot.name) for each in survey.seen):
         seen = [
@@ -49,17 +49,19 @@ def depths(survey: Survey) -> Iterator[Finding]:
             rest = [each for each in seen if each.view.kind != "uint16"]
             fewer = min(deep, rest, key=len)
             items = of_records((each.record, each.view.kind) for each in fewer)
-            yield Finding("mixed_depths", f"{counted(len(items), 'file')} of another bit depth than the others", items)
+            yield DataFinding(
+                "mixed_depths", f"{counted(len(items), 'file')} of another bit depth than the others", items
+            )
     for end in ("in", "out"):
         seen = [each for each in survey.seen if each.slot.end == end and not each.slot.classes]
         if top := partial_range(survey, end):
             brightest = max(seen, key=lambda each: each.view.high)
             items = of_records([(brightest.record, f"up to {brightest.view.high:g}")])
             title = f"16-bit files use a part of their range only: --{end}_range 0 {top}"
-            yield Finding("partial_range", title, items)
+            yield DataFinding("partial_range", title, items)
 
 
-def palettes(survey: Survey) -> Iterator[Finding]:
+def palettes(survey: Survey) -> Iterator[DataFinding]:
     """Columns of palette images, which may be label maps."""
     columns: dict[tuple[str, str], list[Seen]] = {}
     for seen in survey.seen:
@@ -68,10 +70,10 @@ def palettes(survey: Survey) -> Iterator[Finding]:
         if all(each.record.info and each.record.info.mode == "P" and not each.slot.classes for each in column):
             option = "--condition_classes" if survey.config.conditions and end == "in" else f"--{end}_classes N"
             title = f"{counted(len(column), 'image')} with a palette: if its indices are classes, give {option}"
-            yield Finding("palette", title, of_records((each.record, "") for each in column))
+            yield DataFinding("palette", title, of_records((each.record, "") for each in column))
 
 
-def masks(survey: Survey) -> Iterator[Finding]:
+def masks(survey: Survey) -> Iterator[DataFinding]:
     """Columns of grey images that look like label maps and are not said to be any."""
     for end, column in _columns_of_images(survey).items():
         levels = {level for each in column for level in each.view.levels}
@@ -87,7 +89,7 @@ def masks(survey: Survey) -> Iterator[Finding]:
             title = f"{images} with values from 0 to {last}: if they are classes, {how} --{end}_classes {last + 1}"
         else:
             continue
-        yield Finding("masks", title, of_records((each.record, "") for each in column))
+        yield DataFinding("masks", title, of_records((each.record, "") for each in column))
 
 
 def _columns_of_images(survey: Survey) -> dict[str, list[Seen]]:
@@ -108,7 +110,7 @@ def partial_range(survey: Survey, end: str) -> int | None:
     return (1 << bits) - 1 if 8 <= bits < 16 else None
 
 
-def clipped(survey: Survey) -> Iterator[Finding]:
+def clipped(survey: Survey) -> Iterator[DataFinding]:
     """Values beyond the range that was given."""
     for end in ("in", "out"):
         given = getattr(survey.config, f"{end}_range")
@@ -119,10 +121,12 @@ def clipped(survey: Survey) -> Iterator[Finding]:
             for seen in survey.seen
             if seen.slot.end == end and not (given[0] <= seen.view.low and seen.view.high <= given[1])
         )
-        yield from some(Finding("clipped", f"{counted(len(items), 'image')} with values beyond --{end}_range", items))
+        yield from some(
+            DataFinding("clipped", f"{counted(len(items), 'image')} with values beyond --{end}_range", items)
+        )
 
 
-def copies(survey: Survey) -> Iterator[Finding]:
+def copies(survey: Survey) -> Iterator[DataFinding]:
     """Images that are there twice: within a phase, in two phases, or in both domains of sets without pairs."""
     found: dict[str, list[Item]] = {"leaks": [], "domain_leaks": [], "duplicates": [], "near_duplicates": []}
     known: set[tuple[str, ...]] = set()
@@ -141,7 +145,7 @@ def copies(survey: Survey) -> Iterator[Finding]:
         "near_duplicates": "images are there more than once, with small changes",
     }
     for name, items in found.items():
-        yield from some(Finding(name, f"{counted(len(items), 'group')}: {titles[name]}", items))
+        yield from some(DataFinding(name, f"{counted(len(items), 'group')}: {titles[name]}", items))
 
 
 def _comparable(survey: Survey) -> list[list[Seen]]:
@@ -165,7 +169,7 @@ def _places(members: Sequence[Seen]) -> str:
     return " and ".join(dict.fromkeys(f"{seen.record.phase} {seen.slot.name}" for seen in members))
 
 
-def pairs(survey: Survey) -> Iterator[Finding]:
+def pairs(survey: Survey) -> Iterator[DataFinding]:
     """Pairs that are one image twice, lie beside each other, or belong to other rows."""
     if not survey.is_paired:
         return
@@ -174,27 +178,27 @@ def pairs(survey: Survey) -> Iterator[Finding]:
     yield from _mispaired(survey)
 
 
-def _same_twice(survey: Survey) -> Iterator[Finding]:
+def _same_twice(survey: Survey) -> Iterator[DataFinding]:
     items = [
         Item(tuple(record.path for record in records), "", records[0].phase)
         for records in survey.samples.values()
         for views in [[view for record in records for view in record.views]]
         if len(views) > 1 and len({view.sha for view in views}) < len(views) and not views[0].flat
     ]
-    yield from some(Finding("identical_pairs", f"{counted(len(items), 'pair')} of equal images", items))
+    yield from some(DataFinding("identical_pairs", f"{counted(len(items), 'pair')} of equal images", items))
 
 
-def _shifted(survey: Survey) -> Iterator[Finding]:
+def _shifted(survey: Survey) -> Iterator[DataFinding]:
     items = []
     for records in survey.samples.values():
         if (shift := records[-1].shift) is not None:
             width, height = survey.size(records[0])
             note = f"B lies {shift[0] * width:+.0f} pixels to the right and {shift[1] * height:+.0f} down"
             items.append(Item(tuple(record.path for record in records), note, records[0].phase))
-    yield from some(Finding("misaligned", f"{counted(len(items), 'pair')} whose images look shifted", items))
+    yield from some(DataFinding("misaligned", f"{counted(len(items), 'pair')} whose images look shifted", items))
 
 
-def _mispaired(survey: Survey) -> Iterator[Finding]:
+def _mispaired(survey: Survey) -> Iterator[DataFinding]:
     items = []
     for phase in survey.datasets:
         whole = [records for (of, _), records in survey.samples.items() if of == phase and _is_whole(records)]
@@ -203,7 +207,7 @@ def _mispaired(survey: Survey) -> Iterator[Finding]:
             paths = (*(record.path for record in whole[row]), whole[fits][0].path)
             items.append(Item(paths, "the last image fits better", phase))
     title = f"{counted(len(items), 'pair')} whose images do not seem to belong together"
-    yield from some(Finding("mispaired", title, items))
+    yield from some(DataFinding("mispaired", title, items))
 
 
 def _is_whole(records: Sequence) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from i2i.data.cache import shown_size
 from i2i.tools.check.advice import Advice, Estimate, command
 from i2i.tools.check.sources import stored_images
-from i2i.tools.check.survey import Finding, Item, Survey
+from i2i.tools.check.survey import DataFinding, Item, Survey
 
 SHOWN = 10  # items of a finding, in words
 FILES = 4  # of an item
@@ -34,11 +34,11 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """All that is said about a data set."""
 
     survey: Survey
-    findings: list[Finding]
+    findings: list[DataFinding]
     estimate: Estimate
     advice: list[Advice]
     seconds: float

@@ -19,13 +19,13 @@ from i2i.data.files import signature
 from i2i.data.images import Info, Reader
 from i2i.process import silence_libraries
 from i2i.tools.check.measure import View, shift_between, view
-from i2i.tools.check.sources import Row, Slot, Wanted
+from i2i.tools.check.sources import SampleRow, Slot, Wanted
 
 SECONDS_A_FILE = 60.0
 ROWS_AT_ONCE = 8
 
 
-class Record(NamedTuple):
+class FileRecord(NamedTuple):
     """What was found out about one file of a phase: `views` are those of its `slots`, none if it was not decoded.
 
     `error` is what training would say of it. `readable` tells whether there is an image in it all the same, of other
@@ -44,14 +44,16 @@ class Record(NamedTuple):
     shift: tuple[float, float] | None = None
 
 
-class Job(NamedTuple):
+class ScanJob(NamedTuple):
     """A sample to look at: fully, or only at the headers of its files."""
 
-    row: Row
+    row: SampleRow
     decode: bool
 
 
-def scan(jobs: Sequence[Job], reader: Reader, workers: int, seconds: float = SECONDS_A_FILE) -> Iterator[list[Record]]:
+def scan(
+    jobs: Sequence[ScanJob], reader: Reader, workers: int, seconds: float = SECONDS_A_FILE
+) -> Iterator[list[FileRecord]]:
     """The records of every job, in the order in which they are done, by `workers` processes (0: in this one).
 
     A file that ends a process, or takes longer than `seconds`, is one that cannot be read.
@@ -61,17 +63,17 @@ def scan(jobs: Sequence[Job], reader: Reader, workers: int, seconds: float = SEC
         return
     waiting = deque([list(jobs[start : start + ROWS_AT_ONCE]) for start in range(0, len(jobs), ROWS_AT_ONCE)])
     while waiting:
-        suspects: list[Job] = []
+        suspects: list[ScanJob] = []
         yield from _until_a_death(waiting, suspects, reader, workers, seconds)
         for job in suspects:
             yield _alone(job, reader, seconds)
 
 
 def _until_a_death(
-    waiting: deque[list[Job]], suspects: list[Job], reader: Reader, workers: int, seconds: float
-) -> Iterator[list[Record]]:
+    waiting: deque[list[ScanJob]], suspects: list[ScanJob], reader: Reader, workers: int, seconds: float
+) -> Iterator[list[FileRecord]]:
     """Work through `waiting`; the jobs that were under way when a process died are added to `suspects`."""
-    running: dict[Future, list[Job]] = {}
+    running: dict[Future, list[ScanJob]] = {}
     with _pool(workers) as pool:
         try:
             while waiting or running:
@@ -102,7 +104,7 @@ def _settle() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C goes to all; the main process ends the others
 
 
-def _alone(job: Job, reader: Reader, seconds: float) -> list[Record]:
+def _alone(job: ScanJob, reader: Reader, seconds: float) -> list[FileRecord]:
     with _pool(1) as pool:
         try:
             return pool.submit(_look_at_all, [job], reader, seconds).result()[0]
@@ -111,7 +113,7 @@ def _alone(job: Job, reader: Reader, seconds: float) -> list[Record]:
             return [_failed(job.row, file, f"{file.path} {message}") for file in job.row.files]
 
 
-def _look_at_all(jobs: Sequence[Job], reader: Reader, seconds: float) -> list[list[Record]]:
+def _look_at_all(jobs: Sequence[ScanJob], reader: Reader, seconds: float) -> list[list[FileRecord]]:
     _one_thread()
     records = []
     with open(os.devnull, "w") as nowhere:
@@ -129,7 +131,7 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)  # every core has a process of its own
 
 
-def look_at(job: Job, reader: Reader) -> list[Record]:
+def look_at(job: ScanJob, reader: Reader) -> list[FileRecord]:
     """The records of the files of one sample; of a pair, the last one has the shift against the first."""
     records, images = [], []
     for file in job.row.files:
@@ -142,12 +144,12 @@ def look_at(job: Job, reader: Reader) -> list[Record]:
     return records
 
 
-def _look_at_file(row: Row, file: Wanted, reader: Reader, decode: bool) -> tuple[Record, list[np.ndarray]]:
+def _look_at_file(row: SampleRow, file: Wanted, reader: Reader, decode: bool) -> tuple[FileRecord, list[np.ndarray]]:
     try:
         info, size = reader.info(file.path), signature(file.path)[0]
     except (ImageError, OSError) as error:
         return _failed(row, file, str(error)), []
-    record = Record(row.phase, row.number, file.path, file.slots, info, size)
+    record = FileRecord(row.phase, row.number, file.path, file.slots, info, size)
     if not decode:
         return record, []
     try:
@@ -167,7 +169,7 @@ def read(file: Wanted, reader: Reader) -> list[np.ndarray]:
     return np.array_split(pixels, len(file.slots), axis=1)
 
 
-def _second_try(record: Record, reader: Reader) -> tuple[Record, list[np.ndarray]]:
+def _second_try(record: FileRecord, reader: Reader) -> tuple[FileRecord, list[np.ndarray]]:
     """With the channels that the file has: is it the file that is wrong, or the options?"""
     assert record.info is not None
     try:
@@ -178,5 +180,5 @@ def _second_try(record: Record, reader: Reader) -> tuple[Record, list[np.ndarray
     return record._replace(views=tuple(view(image) for image in images)), images
 
 
-def _failed(row: Row, file: Wanted, error: str) -> Record:
-    return Record(row.phase, row.number, file.path, file.slots, error=error, readable=False)
+def _failed(row: SampleRow, file: Wanted, error: str) -> FileRecord:
+    return FileRecord(row.phase, row.number, file.path, file.slots, error=error, readable=False)

@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
     slots: tuple[Slot, ...]
 
 
-class Row(NamedTuple):
+class SampleRow(NamedTuple):
     """The files of one sample of a phase; of sets without pairs, one file each."""
 
     phase: str
@@ -104,7 +104,7 @@ def find_phases(config: ImageOptions) -> tuple[dict[str, ImageDataset], str | No
     return found, problem
 
 
-def rows(phase: str, dataset: ImageDataset) -> Iterator[Row]:
+def rows(phase: str, dataset: ImageDataset) -> Iterator[SampleRow]:
     """The samples of a phase, or the single files of sets without pairs."""
     columns = _columns(dataset) if stored_images(dataset) is None else []
     samples: list[tuple[Wanted, ...]]
@@ -115,7 +115,7 @@ def rows(phase: str, dataset: ImageDataset) -> Iterator[Row]:
             tuple(Wanted(path, slots) for path, (_, slots) in zip(paths, columns, strict=True))
             for paths in zip(*(files for files, _ in columns), strict=True)
         ]
-    return (Row(phase, number, files) for number, files in enumerate(samples))
+    return (SampleRow(phase, number, files) for number, files in enumerate(samples))
 
 
 def is_paired(dataset: ImageDataset) -> bool:

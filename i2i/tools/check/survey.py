@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from i2i.data import DataConfig, ImageDataset
 from i2i.tools.check.measure import View
-from i2i.tools.check.scan import Record
+from i2i.tools.check.scan import FileRecord
 from i2i.tools.check.sources import Slot, is_paired
 
 
 class Seen(NamedTuple):
     """One image that was decoded."""
 
-    record: Record
+    record: FileRecord
     slot: Slot
     view: View
 
@@ -29,7 +29,7 @@ class Item(NamedTuple):
     phase: str = ""
 
 
-class Finding(NamedTuple):
+class DataFinding(NamedTuple):
     """Something to know about the data; `fatal` if training would fail."""
 
     name: str
@@ -44,7 +44,7 @@ class Survey:
 
     config: DataConfig
     datasets: dict[str, ImageDataset]
-    records: list[Record]
+    records: list[FileRecord]
     problem: str | None = None
     other_modes: tuple[str, ...] = ()
 
@@ -58,14 +58,14 @@ class Survey:
         ]
 
     @cached_property
-    def by_path(self) -> dict[str, Record]:
+    def by_path(self) -> dict[str, FileRecord]:
         """A record of every file."""
         return {record.path: record for record in self.records}
 
     @cached_property
-    def samples(self) -> dict[tuple[str, int], list[Record]]:
+    def samples(self) -> dict[tuple[str, int], list[FileRecord]]:
         """The records of each sample, by phase and row."""
-        found: dict[tuple[str, int], list[Record]] = {}
+        found: dict[tuple[str, int], list[FileRecord]] = {}
         for record in self.records:
             found.setdefault((record.phase, record.row), []).append(record)
         return found
@@ -83,12 +83,12 @@ class Survey:
         """Whether the images of a sample belong together in every pixel."""
         return any(map(is_paired, self.datasets.values()))
 
-    def size(self, record: Record) -> tuple[int, int]:
+    def size(self, record: FileRecord) -> tuple[int, int]:
         """Width and height of an image of a file, of one half where two lie side by side."""
         assert record.info is not None
         return record.info.width // len(record.slots), record.info.height
 
-    def target(self, record: Record) -> tuple[int, int]:
+    def target(self, record: FileRecord) -> tuple[int, int]:
         """What the images of a file are resized to."""
         return self.datasets[record.phase].pipeline.preprocess.target(self.size(record))
 
@@ -101,7 +101,7 @@ class Survey:
         return used <= bad
 
 
-def of_records(found: Iterable[tuple[Record, str]]) -> list[Item]:
+def of_records(found: Iterable[tuple[FileRecord, str]]) -> list[Item]:
     """An item for every file with its note, once each."""
     return list(dict.fromkeys(Item((record.path,), note, record.phase) for record, note in found))
 
@@ -111,7 +111,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def some(finding: Finding) -> Iterator[Finding]:
+def some(finding: DataFinding) -> Iterator[DataFinding]:
     """The finding, unless there is nothing to it."""
     if finding.items:
         yield finding

@@ -5,7 +5,7 @@ from i2i.tools.digits.classifier_file import TrainedClassifier, load_or_train_cl
 from i2i.tools.digits.judging import CurvePoint, curve, judge
 from i2i.tools.digits.labelled import Labelled, Real, read_real
 from i2i.tools.digits.reference import Reference
-from i2i.tools.digits.report import GanTrain, Pair, Report
+from i2i.tools.digits.report import DigitsReport, GanTrain, Pair
 
 __all__ = [
     "Classifier",
@@ -15,7 +15,7 @@ __all__ = [
     "Pair",
     "Real",
     "Reference",
-    "Report",
+    "DigitsReport",
     "TrainedClassifier",
     "classify",
     "curve",

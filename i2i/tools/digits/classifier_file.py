@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from i2i.data.cache import user_cache_folder
 from i2i.errors import UserError, file_errors
-from i2i.random_state import Undrawn
+from i2i.random_state import SkipInit
 from i2i.run import resolve_device
 from i2i.tools.digits.classifier import FEATURES, Classifier, accuracy, classify, train_classifier
 from i2i.tools.digits.labelled import Real
@@ -82,7 +82,7 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 def _network(real: Real) -> Classifier:
     channels, size = real.train.images.shape[1], real.train.images.shape[-1]
-    with Undrawn():
+    with SkipInit():
         return Classifier(len(real.classes), size, channels)
 
 

@@ -17,7 +17,7 @@ from i2i.tools.digits.classifier import accuracy, classify, train_classifier
 from i2i.tools.digits.distances import diversity, nearest
 from i2i.tools.digits.labelled import Labelled, first_of_each
 from i2i.tools.digits.reference import Comparable, Reference
-from i2i.tools.digits.report import CurvePoint, GanTrain, Pair, Report
+from i2i.tools.digits.report import CurvePoint, DigitsReport, GanTrain, Pair
 
 SAMPLES = 10_000
 SHOWN_PAIRS = 12
@@ -35,7 +35,7 @@ def judge(
     seed: int = 0,
     device: str = "auto",
     folder: Path | None = None,
-) -> Report:
+) -> DigitsReport:
     """Judge up to `samples` images of a run's checkpoint, as many of each class; image i has the seed `seed + i`.
 
     For GAN-train a classifier is trained on `gan_train_samples` others: None for as many as there are real ones, 0 to
@@ -62,7 +62,7 @@ def judge(
             pictures.draw_pairs(compared[closest], training[originals[closest]], folder / "nearest.png")
     real_accuracy = reference.classifier.accuracy
     others = len(training) if gan_train_samples is None else gan_train_samples
-    return Report(
+    return DigitsReport(
         run=run.name,
         epoch=epoch,
         step=candidate.step,

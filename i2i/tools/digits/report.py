@@ -47,7 +47,7 @@ class CurvePoint(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class DigitsReport:
     """Figures of `samples` generated images; those of `compared` of them, beside as many real ones, from `fid` on.
 
     `predicted[asked][seen]` counts the images of the class that was asked for by the class that the classifier sees;

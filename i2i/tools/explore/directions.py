@@ -67,7 +67,7 @@ class DirectionsConfig:
                 raise UserError(f"--{name} {why}")
 
 
-class Samples(NamedTuple):
+class LatentSamples(NamedTuple):
     """Images by name, their latents (N, L), and the attributes (N) of them that are known."""
 
     seeds: list[Seed]
@@ -153,16 +153,16 @@ def _found(sampler: Sampler, config: DirectionsConfig, chosen: Sequence[int | No
     return found, report
 
 
-def _scaled(names: list[str], vectors: Tensor, samples: Samples) -> Directions:
+def _scaled(names: list[str], vectors: Tensor, samples: LatentSamples) -> Directions:
     vectors = vectors.to(samples.latents)
     return Directions(names, vectors, deviations(vectors, samples.latents, samples.labels))
 
 
-def _drawn(sampler: Sampler, seeds: list[Seed]) -> Samples:
-    return Samples(seeds, sampler.latents(seeds), {})
+def _drawn(sampler: Sampler, seeds: list[Seed]) -> LatentSamples:
+    return LatentSamples(seeds, sampler.latents(seeds), {})
 
 
-def _with_attributes(sampler: Sampler, samples: Samples, attributes: Sequence[str]) -> Samples:
+def _with_attributes(sampler: Sampler, samples: LatentSamples, attributes: Sequence[str]) -> LatentSamples:
     batches = sampler.batches(samples.latents, sampler.class_weights(samples.seeds))
     columns = torch.cat([measured(images) for images in batches]).unbind(dim=1)
     values = {name: column.numpy() for name, column in zip(ATTRIBUTES, columns, strict=True) if name in attributes}
@@ -170,7 +170,7 @@ def _with_attributes(sampler: Sampler, samples: Samples, attributes: Sequence[st
 
 
 def _measured_along(
-    sampler: Sampler, found: Directions, number: int, samples: Samples, config: DirectionsConfig
+    sampler: Sampler, found: Directions, number: int, samples: LatentSamples, config: DirectionsConfig
 ) -> Iterator[str]:
     """A table of the attributes' means over samples that are moved along a direction."""
     at = torch.linspace(-config.span, config.span, config.steps)
@@ -185,7 +185,7 @@ def _axis(at: Tensor) -> list[str]:
     return [f"{place:+g}" if place else "0" for place in (round(place, 2) for place in at.tolist())]
 
 
-def read_table(sampler: Sampler, path: Path) -> Samples:
+def read_table(sampler: Sampler, path: Path) -> LatentSamples:
     """The images that a CSV file names by columns `class` (unless unconditional) and `seed`, with numbers in `value`.
 
     Raises:
@@ -205,7 +205,7 @@ def read_table(sampler: Sampler, path: Path) -> Samples:
             values.append(_finite(row["value"]))
         except ValueError as error:
             raise UserError(f"--table {path}, line {line}: {error}") from None
-    return Samples(seeds, sampler.latents(seeds), {path.stem: np.array(values)})
+    return LatentSamples(seeds, sampler.latents(seeds), {path.stem: np.array(values)})
 
 
 def _finite(text: str) -> float:

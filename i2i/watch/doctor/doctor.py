@@ -15,9 +15,9 @@ from i2i.watch.doctor.collapse import collapse_signs
 from i2i.watch.doctor.contest import GuessWatch, contest_figures, contest_signs
 from i2i.watch.doctor.gradients import GradientWatch
 from i2i.watch.doctor.inversion import inversion_signs
-from i2i.watch.doctor.memorised import Thumbnails, memory_signs
+from i2i.watch.doctor.memorised import ValidationThumbnails, memory_signs
 from i2i.watch.doctor.overfitting import GapWatch
-from i2i.watch.doctor.record import Record, Sign
+from i2i.watch.doctor.record import FindingLog, Sign
 from i2i.watch.doctor.samples import outputs_of
 
 PATIENCE = 250  # steps: contests swing, and generators begin with one grey for everything
@@ -35,7 +35,12 @@ class Doctor:
 
     def __init__(self, patience: int = PATIENCE) -> None:
         self.patience = patience
-        self._record, self._gradients, self._guesses, self._gaps = Record(), GradientWatch(), GuessWatch(), GapWatch()
+        self._record, self._gradients, self._guesses, self._gaps = (
+            FindingLog(),
+            GradientWatch(),
+            GuessWatch(),
+            GapWatch(),
+        )
         self._figures: dict[str, float] = {}
         self._seen_at: int | None = None
 
@@ -75,7 +80,7 @@ class Doctor:
         progress: Progress,
         figures: Mapping[str, float],
         train_figures: Mapping[str, float],
-        thumbnails: Thumbnails | None,
+        thumbnails: ValidationThumbnails | None,
     ) -> list[Finding]:
         """What a validation says: metrics on held-out and on training images, and small pictures if there are any."""
         signs, gaps = self._gaps.look(figures, train_figures)

@@ -18,7 +18,7 @@ FEWEST = 8  # outputs and held-out images that make a share
 JUDGED, CANDIDATES, COARSE = 64, 20, 8  # images of a kind; training images looked at closely; side for the first choice
 
 
-class Thumbnails(Protocol):
+class ValidationThumbnails(Protocol):
     """Small pictures of what a validation saw, each float (N, C, S, S) in [-1, 1]."""
 
     @property
@@ -29,7 +29,7 @@ class Thumbnails(Protocol):
     def training(self) -> Tensor: ...
 
 
-def memory_signs(thumbnails: Thumbnails) -> tuple[list[Sign], dict[str, float]]:
+def memory_signs(thumbnails: ValidationThumbnails) -> tuple[list[Sign], dict[str, float]]:
     """Whether outputs lie much nearer to training images than held-out real images do, and their share for the log."""
     outputs, truths, training = (
         images.float() for images in (thumbnails.outputs, thumbnails.truths, thumbnails.training)

@@ -18,7 +18,7 @@ class Sign(NamedTuple):
     finding: Finding
 
 
-class Record:
+class FindingLog:
     """What has been seen, and which of it has been said.
 
     A sign has begun when it was there at `looks` looks in a row, over at least `steps` steps, and has gone when it was

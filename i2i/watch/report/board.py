@@ -11,7 +11,7 @@ from torch import Tensor
 from i2i.records import replace_text
 from i2i.watch.boards.board import Board, Example, Finding, Progress
 from i2i.watch.report.page import build_report
-from i2i.watch.report.pictures import Pictures
+from i2i.watch.report.pictures import PictureStore
 
 SHARE = 0.005  # of the time of a run that writing its report takes at most
 
@@ -24,7 +24,7 @@ class ReportBoard(Board):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder, self._pictures, self._next = Path(folder), Pictures(), 0.0
+        self._folder, self._pictures, self._next = Path(folder), PictureStore(), 0.0
 
     def scalars(self, progress: Progress, values: dict[str, float]) -> None:
         """Write the page if it is time."""

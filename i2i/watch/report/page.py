@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from i2i.records import finite
 from i2i.watch.report import summary
 from i2i.watch.report.panels import clock_of, groups_of, points_of
-from i2i.watch.report.pictures import Pictures
+from i2i.watch.report.pictures import PictureStore
 from i2i.watch.report.run import Run
-from i2i.watch.report.samples import KINDS, Samples, beside_each_other, examples, over_time
+from i2i.watch.report.samples import KINDS, SampleFrames, beside_each_other, examples, over_time
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,7 +26,7 @@ def build_report(
     runs: Sequence[Path],
     *,
     cards: Sequence[Mapping[str, Any]] = (),
-    pictures: Pictures | None = None,
+    pictures: PictureStore | None = None,
     with_pictures: bool = True,
     closed: bool = False,
 ) -> str:
@@ -35,10 +35,10 @@ def build_report(
     `cards` are metrics cards as plain values. `pictures` holds encoded pictures from one call to the next; without
     `with_pictures` samples and examples are left out. `closed` says that nothing more is going to be added.
     """
-    pictures = pictures or Pictures()
+    pictures = pictures or PictureStore()
     read = [Run(folder, name, closed) for folder, name in zip(runs, _names(runs), strict=True)]
     alone = len(read) == 1
-    samples, shown = Samples([], []), {}
+    samples, shown = SampleFrames([], []), {}
     if with_pictures:
         samples = over_time(read[0], pictures) if alone else beside_each_other(read, pictures)
         shown = examples(read[0], pictures) if alone else {}

@@ -19,7 +19,7 @@ LOSSLESS_SIDE = 64  # pixels of a longest side up to which nothing is lost
 LARGEST_SIDE = 512
 
 
-class Pictures:
+class PictureStore:
     """Encoded pictures by key, kept so that a page that is written again and again encodes only what is new."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from i2i.watch.boards.files import evenly_spaced
-from i2i.watch.report.pictures import Pictures, Row
+from i2i.watch.report.pictures import PictureStore, Row
 from i2i.watch.report.run import Run
 
 KINDS = ("best", "worst")
@@ -14,7 +14,7 @@ FRAMES = 40  # points in time at most
 FRAMES_SIZE = 5_500_000  # characters that their pictures take in the page, about
 
 
-class Samples(NamedTuple):
+class SampleFrames(NamedTuple):
     """Labels of the columns, and frames: a point in time (`images`, `epoch`, `step`) and `rows` of pictures' keys.
 
     `common` are the labels under which several runs show the same.
@@ -30,7 +30,7 @@ class Samples(NamedTuple):
         return {key for frame in self.frames for row in frame["rows"] for key in row}
 
 
-def over_time(run: Run, pictures: Pictures) -> Samples:
+def over_time(run: Run, pictures: PictureStore) -> SampleFrames:
     """The run's samples at up to 40 points in time, fewer if they are large; as many and as labelled as the newest."""
     labels, count = (run.samples[-1]["labels"], len(run.samples[-1]["boxes"])) if run.samples else ([], 0)
     alike = {
@@ -39,18 +39,18 @@ def over_time(run: Run, pictures: Pictures) -> Samples:
         if sample["labels"] == labels and len(sample["boxes"]) == count
     }
     ends = [_frame(run, alike[images], pictures) for images in sorted({min(alike), max(alike)})] if alike else []
-    first, last = (Samples(labels, shown).keys for shown in (ends[:1], ends[-1:]))
+    first, last = (SampleFrames(labels, shown).keys for shown in (ends[:1], ends[-1:]))
     fitting = max(2, FRAMES_SIZE // (pictures.size(last - first) or 1))
     chosen = evenly_spaced(sorted(alike), min(FRAMES, fitting))
     shown = [_frame(run, alike[images], pictures) for images in chosen]
-    return Samples(labels, [frame for frame in shown if frame["rows"]])
+    return SampleFrames(labels, [frame for frame in shown if frame["rows"]])
 
 
-def beside_each_other(runs: Sequence[Run], pictures: Pictures) -> Samples:
+def beside_each_other(runs: Sequence[Run], pictures: PictureStore) -> SampleFrames:
     """The newest samples of all runs as one frame: what runs have in common once, the rest by label and run."""
     newest = {run.name: rows for run in runs if run.samples and (rows := _rows(run, run.samples[-1], pictures))}
     if not newest:
-        return Samples([], [])
+        return SampleFrames([], [])
     count = min(map(len, newest.values()))
     common: dict[str, list[str]] = {}
     apart: dict[str, list[str]] = {}
@@ -62,10 +62,10 @@ def beside_each_other(runs: Sequence[Run], pictures: Pictures) -> Samples:
         else:
             apart |= {f"{label}, {name}": column for name, column in columns.items()}
     shown = common | apart
-    return Samples(list(shown), [{"rows": [list(row) for row in zip(*shown.values(), strict=True)]}], list(common))
+    return SampleFrames(list(shown), [{"rows": [list(row) for row in zip(*shown.values(), strict=True)]}], list(common))
 
 
-def examples(run: Run, pictures: Pictures) -> dict[str, Any]:
+def examples(run: Run, pictures: PictureStore) -> dict[str, Any]:
     """The best and worst images of the newest validation with their pictures' keys by label; empty without one."""
     if run.examples is None:
         return {}
@@ -74,12 +74,12 @@ def examples(run: Run, pictures: Pictures) -> dict[str, Any]:
     return {**shown, **groups}
 
 
-def _frame(run: Run, sample: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
+def _frame(run: Run, sample: Mapping[str, Any], pictures: PictureStore) -> dict[str, Any]:
     rows = [list(row.values()) for row in _rows(run, sample, pictures)]
     return {"images": sample["images"], "epoch": sample["epoch"], "step": sample["step"], "rows": rows}
 
 
-def _rows(run: Run, sample: Mapping[str, Any], pictures: Pictures) -> list[Row]:
+def _rows(run: Run, sample: Mapping[str, Any], pictures: PictureStore) -> list[Row]:
     """No rows where the file is gone, as that of a run under way may be."""
     try:
         return pictures.sheet(run.folder / "web" / sample["picture"], sample)
@@ -87,7 +87,7 @@ def _rows(run: Run, sample: Mapping[str, Any], pictures: Pictures) -> list[Row]:
         return []
 
 
-def _example(run: Run, entry: Mapping[str, Any], pictures: Pictures) -> dict[str, Any] | None:
+def _example(run: Run, entry: Mapping[str, Any], pictures: PictureStore) -> dict[str, Any] | None:
     """None where a file is gone."""
     try:
         keys = {label: pictures.file(run.folder / "web" / path) for label, path in entry["pictures"].items()}

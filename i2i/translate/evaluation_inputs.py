@@ -18,7 +18,7 @@ from i2i.translate.translator import Translator
 
 
 @dataclasses.dataclass(frozen=True)
-class Material:
+class EvaluationInputs:
     """The inputs of a test, None where images are generated; real images that are no partners; those of training.
 
     `missing` says why there is nothing to compare with, where that is so.
@@ -35,7 +35,7 @@ class Material:
         return self.dataset is not None and bool(self.dataset.outputs)
 
 
-def of_translation(dataset: ImageDataset, data: ImageOptions, trained_on: Mapping[str, Any] | None) -> Material:
+def of_translation(dataset: ImageDataset, data: ImageOptions, trained_on: Mapping[str, Any] | None) -> EvaluationInputs:
     """What the translations of `dataset` can be compared with.
 
     `data` are the options of the test; `trained_on` those that the run was trained with, if they are known.
@@ -50,12 +50,12 @@ def of_translation(dataset: ImageDataset, data: ImageOptions, trained_on: Mappin
             targets = DatasetImages(found, "a", _usable(found, "a"))
         except UserError as error:
             missing = str(error)
-    return Material(dataset, targets, _training(trained_on, inputs, data.dataroot), missing)
+    return EvaluationInputs(dataset, targets, _training(trained_on, inputs, data.dataroot), missing)
 
 
 def of_generation(
     translator: Translator, config: TestConfig, data: ImageOptions, trained_on: Mapping[str, Any] | None
-) -> Material:
+) -> EvaluationInputs:
     """What generated images can be compared with: real ones of the classes that are asked for, at their size."""
     spec = translator.model.spec
     data = dataclasses.replace(
@@ -67,8 +67,8 @@ def of_generation(
     try:
         found = build_dataset(data)
     except UserError as error:
-        return Material(None, None, training, str(error))
-    return Material(None, DatasetImages(found, "b", _of_classes(found, _usable(found, "b"), wanted)), training)
+        return EvaluationInputs(None, None, training, str(error))
+    return EvaluationInputs(None, DatasetImages(found, "b", _of_classes(found, _usable(found, "b"), wanted)), training)
 
 
 def _of_classes(dataset: ImageDataset, rows: Sequence[int], wanted: Collection[str] | None) -> Sequence[int]:
