@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import html
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import train
 from i2i.errors import UserError
 from i2i.networks.reference_weights import Architecture, build, save_reference
 from i2i.training import Trainer
@@ -209,3 +212,26 @@ def test_a_frozen_run_resumes_exactly(tmp_path: Path) -> None:
     thawed = tiny.trainer(tiny.pix2pix())
     with pytest.raises(UserError, match="--freeze"):
         thawed.load_state_dict(straight.state_dict())
+
+
+def test_a_run_from_weights_with_frozen_parts_says_so_in_its_record_and_report(tmp_path: Path) -> None:
+    data = tiny.write_pairs(tmp_path / "data", 4)
+    common = "--model pix2pix --netG unet --num_downs 2 --netD pixel --ngf 2 --ndf 2 --load_size 16 --crop_size 16"
+    common += f" --num_threads 0 --device cpu --n_epochs 1 --n_epochs_decay 0 --checkpoints_dir {tmp_path}"
+    words = [*common.split(), "--dataroot", str(data)]
+    assert train.main([*words, "--name", "first"]) == 0
+    tuned = ["--name", "tuned", "--init_from", "first", "--freeze", "generator.encoder"]
+    assert train.main([*words, *tuned]) == 0
+    first, second = (torch.load(tmp_path / name / "latest.pt", weights_only=True) for name in ("first", "tuned"))
+    kept = {name for name, value in first["model"].items() if torch.equal(value, second["model"][name])}
+    assert {"generator.down.0.conv.weight", "generator.down.1.conv.weight"} <= kept
+    assert "generator.head.conv.weight" not in kept
+    assert second["options"]["init_from"] == "first" and second["options"]["freeze"] == ["generator.encoder"]
+    notes = json.loads((tmp_path / "tuned" / "run.json").read_text())["notes"]
+    page = html.unescape((tmp_path / "tuned" / "report.html").read_text())
+    assert len(notes) >= 2 and all(note in page for note in notes)
+    assert (
+        train.main(["--name", "tuned", "--checkpoints_dir", str(tmp_path), "--continue_train", "--n_epochs", "2"]) == 0
+    )
+    third = torch.load(tmp_path / "tuned" / "latest.pt", weights_only=True)
+    assert all(torch.equal(third["model"][name], first["model"][name]) for name in kept if ".down." in name)
