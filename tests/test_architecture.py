@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests import tiny
 from tests.pictures import save
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,3 +61,18 @@ def test_all_examples_train_and_resume(folder: Path) -> None:
     lines = (folder / "checkpoints" / "straight" / "metrics.jsonl").read_text()
     for name in ('"G_mask"', '"largest"', '"val_worst"', '"G_CHARBONNIER"'):
         assert name in lines, name
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "embedding", "projection"])
+def test_captions_condition_the_images(folder: Path, conditioning: str) -> None:
+    data = tiny.write_classes(folder / "classes", 4)
+    words = f"--model captioned --dataroot {data} --conditioning_D {conditioning} --load_size 8 --crop_size 8"
+    words += f" --ngf 2 --ndf 2 --noise_dim 4 --num_threads 0 --device cpu --n_epochs 2 --n_epochs_decay 0"
+    words += f" --name {conditioning}"
+    done = run(folder, *words.split())
+    assert done.returncode == 0, done.stderr
+    again = run(folder, "--name", conditioning, "--continue_train", "--n_epochs", "3")
+    assert again.returncode == 0, again.stderr
+    state = torch.load(folder / "checkpoints" / conditioning / "latest.pt", weights_only=True)
+    assert state["options"]["caption_size"] == 3
+    assert all(value.isfinite().all() for value in state["model"].values() if torch.is_tensor(value))

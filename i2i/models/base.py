@@ -137,6 +137,7 @@ class GanModel(nn.Module):
     reference_names: ClassVar[dict[str, str]] = {}  # G_A ... of the reference implementation -> attribute
     plateau_loss: str = "G_GAN"  # default of --plateau_loss
     players: dict[str, Player]
+    num_classes: int = 0  # length of what generated images are conditioned on; 0: nothing
     accumulates: bool = False  # set by the trainer: a step has several batches, whose parts run side by side
 
     def __init__(self, config: Any, spec: DataSpec) -> None:

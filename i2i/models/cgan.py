@@ -39,9 +39,7 @@ class CGAN(GanModel):
         width, height = spec.image_size
         if width != height:
             raise UserError(f"--crop_size {width} {height}: class-conditional networks make square images")
-        if not (spec.classes or config.unconditional):
-            raise UserError("a class-conditional model needs labelled images: use --dataset_mode classes")
-        self.num_classes = 0 if config.unconditional else len(spec.classes)
+        self.num_classes = 0 if config.unconditional else self.condition_size(config, spec)
         self.generator, self.discriminator = config.build_networks(self.num_classes, width, spec.out_channels)
         weight = 1.0 if config.lambda_class is None else config.lambda_class
         auxiliary = config.conditioning_D == "acgan" and self.num_classes > 0
@@ -50,6 +48,21 @@ class CGAN(GanModel):
             "discriminator": Player((self.discriminator,)),
             "generator": Player((self.generator,), ema=True),
         }
+
+    @classmethod
+    def condition_size(cls, config: ClassConfig, spec: DataSpec) -> int:
+        """Return the length of what an image is conditioned on: the number of classes, or of features of a text.
+
+        Raises:
+            UserError: if the data has none.
+        """
+        if not spec.classes:
+            raise UserError("a class-conditional model needs labelled images: use --dataset_mode classes")
+        return len(spec.classes)
+
+    def conditions(self, batch: Batch) -> Tensor:
+        """Return what the images of `batch` are conditioned on: classes (N,), or float vectors (N, condition_size)."""
+        return batch.labels()
 
     def training_step(self, next_batch: Callable[[], Batch], step: int) -> Iterator[Phase]:
         for _ in range(self.config.d_steps - 1):
@@ -64,7 +77,7 @@ class CGAN(GanModel):
         yield self._generator_phase(real, forward.attached(), labels, step)
 
     def _images_and_labels(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        return batch.image("b"), batch.labels() if self.num_classes else None
+        return batch.image("b"), self.conditions(batch) if self.num_classes else None
 
     def _noise(self, real: Tensor) -> Tensor:
         """Draw noise for as many images as `real` has, (N, noise_dim)."""
@@ -119,7 +132,7 @@ class CGAN(GanModel):
         """Return an image for each label of `batch`; row i is determined by its label and `seed + i`."""
         if target != "b":
             raise UserError("cgan makes images from labels; it does not translate images")
-        labels = batch.labels()
+        labels = self.conditions(batch) if self.num_classes else batch.labels()
         return self.images(self.latents(range(seed, seed + len(labels)), labels, truncation), labels)
 
     def generate(self, labels: Tensor, seed: int, truncation: float | None = None) -> Tensor:

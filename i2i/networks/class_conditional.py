@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -216,7 +216,10 @@ class ClassDiscriminator(nn.Module):
         vector = self.minibatch(last).flatten(1)
         logits = self.head(vector)
         if self.conditioning == "projection":
-            logits = logits + (self.embedding(label) * vector).sum(dim=1, keepdim=True)
+            assert label is not None
+            table = cast(Tensor, self.embedding.weight)
+            rows = label.to(vector) @ table if label.is_floating_point() else self.embedding(label)
+            logits = logits + (rows * vector).sum(dim=1, keepdim=True)
         if not features:
             return logits
         return DiscriminatorOutput(logits, maps, self.classifier(vector) if self.conditioning == "acgan" else None)

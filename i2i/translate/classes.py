@@ -16,7 +16,6 @@ from torch import Tensor
 from i2i.acceleration import Work
 from i2i.data.images.sheets import grid, labelled_grid, save_png
 from i2i.errors import UserError, file_errors
-from i2i.models.cgan import CGAN
 from i2i.progress import Meter
 from i2i.results import ResultsRecord
 from i2i.translate.background import BackgroundJob, in_background, suitable_threads
@@ -62,7 +61,6 @@ def _range(part: str, most: int) -> list[str]:
 
 def class_names(translator: Translator) -> tuple[str, ...]:
     """The names of the classes that a class-conditional model is told, `UNCONDITIONAL` for none."""
-    assert isinstance(translator.model, CGAN)
     return translator.model.spec.classes if translator.model.num_classes else UNCONDITIONAL
 
 

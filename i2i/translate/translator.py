@@ -26,7 +26,6 @@ from i2i.data.images.display import displayed
 from i2i.data.images.writing import denormalise, stored_mask
 from i2i.errors import UserError
 from i2i.models import MODELS, GanModel, build_model
-from i2i.models.cgan import CGAN
 from i2i.models.generation import ties_images
 from i2i.models.pix2pix import Pix2Pix
 from i2i.networks import reference_weights
@@ -279,10 +278,8 @@ class Translator:
         Raises:
             ValueError: if the model translates images.
         """
-        batch, model = Batch(label=labels.to(self.device)), self.model
-        if not isinstance(model, CGAN):
-            raise UserError("this run translates images, and makes none of classes; call the translator with an image")
-        return self.inference(lambda: model.translate(batch, seed=seed, truncation=truncation)).float()
+        labels = labels.to(self.device)
+        return self.inference(lambda: self.model.generate(labels, seed, truncation)).float()
 
 
 def _name(dtype: torch.dtype) -> str:

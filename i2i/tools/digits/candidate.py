@@ -10,7 +10,8 @@ import torch
 from i2i.acceleration import Work
 from i2i.data.images.sheets import to_uint8
 from i2i.errors import UserError
-from i2i.models.cgan import CGAN
+from i2i.models import MODELS
+from i2i.models.base import GanModel
 from i2i.progress import shown
 from i2i.run import checkpoint_path
 from i2i.tools.digits.labelled import Labelled
@@ -33,7 +34,6 @@ class Candidate:
     ) -> None:
         state = read_checkpoint(run, epoch)
         model = load_model(state)
-        assert isinstance(model, CGAN)
         self.epoch, self.step, self.truncation = epoch, int(state["step"]), truncation
         self.conditional = model.num_classes > 0
         _check_fit(run, model, reference)
@@ -60,12 +60,12 @@ def read_checkpoint(run: Path, epoch: str) -> dict[str, Any]:
     """
     path = checkpoint_path(run, epoch)
     state = checkpoint.load(path, mapped=True)
-    if (name := state["options"]["model"]) != "cgan":
+    if not MODELS[name := state["options"]["model"]].generates:
         raise UserError(f"{path} is a {name}: what a cgan generates is judged, nothing else")
     return state
 
 
-def _check_fit(run: Path, model: CGAN, reference: Reference) -> None:
+def _check_fit(run: Path, model: GanModel, reference: Reference) -> None:
     made = (model.spec.out_channels, *model.spec.image_size[::-1])
     real = tuple(reference.real.train.images.shape[1:])
     if made != real:

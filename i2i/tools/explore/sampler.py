@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -67,9 +67,9 @@ class Sampler:
     """
 
     def __init__(self, translator: Translator, truncation: float | None = None) -> None:
-        if not isinstance(translator.model, CGAN):
+        if not translator.model.generates:
             raise UserError("this run translates images: only a cgan makes them from latents that can be explored")
-        self.model = translator.model
+        self.model = cast(CGAN, translator.model)
         self.generator = self.model.generator
         self.translator, self.truncation = translator, truncation
 
