@@ -67,7 +67,7 @@ def test_all_examples_train_and_resume(folder: Path) -> None:
 def test_captions_condition_the_images(folder: Path, conditioning: str) -> None:
     data = tiny.write_classes(folder / "classes", 4)
     words = f"--model captioned --dataroot {data} --conditioning_D {conditioning} --load_size 8 --crop_size 8"
-    words += f" --ngf 2 --ndf 2 --noise_dim 4 --num_threads 0 --device cpu --n_epochs 2 --n_epochs_decay 0"
+    words += " --ngf 2 --ndf 2 --noise_dim 4 --num_threads 0 --device cpu --n_epochs 2 --n_epochs_decay 0"
     words += f" --name {conditioning}"
     done = run(folder, *words.split())
     assert done.returncode == 0, done.stderr
