@@ -1,4 +1,4 @@
-"""What the commands train and test share around their work: logging, and one line for every foreseeable error."""
+"""Shared by train and test: logging, and one line for every foreseeable error."""
 
 from __future__ import annotations
 

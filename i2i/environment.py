@@ -1,4 +1,4 @@
-"""What a run or a figure was made with: versions, and the machine."""
+"""Describe the software versions and the machine of a run or a measurement."""
 
 from __future__ import annotations
 

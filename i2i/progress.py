@@ -1,4 +1,4 @@
-"""How far a command has come: a bar on a terminal, plain lines elsewhere, nothing where there is no stderr."""
+"""Show the progress of a command: a bar on a terminal, plain lines elsewhere, nothing without a stderr."""
 
 from __future__ import annotations
 

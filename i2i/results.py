@@ -31,7 +31,7 @@ Images = dict[str, dict[str, str]]  # by name: the paths of pictures by label, r
 
 
 class ResultRecord(NamedTuple):
-    """What a record says: the origin, the images of the last run and those of earlier runs of the same origin."""
+    """The content of a record: the origin, the images of the last run, and those of earlier runs of the same origin."""
 
     path: Path
     origin: Origin

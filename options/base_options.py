@@ -1,4 +1,4 @@
-"""What the option classes of train.py and test.py share: command line, YAML files and checkpoints to dataclasses."""
+"""Shared by the option classes of train.py and test.py: command line, YAML files and checkpoints to dataclasses."""
 
 from __future__ import annotations
 

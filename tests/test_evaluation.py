@@ -18,7 +18,7 @@ from i2i.data import DataSpec
 from i2i.data.batch import normalise
 from i2i.models import build_model
 from i2i.tools import digits as evaluation
-from i2i.tools.digits import Labelled, Real, Reference, candidate, classifier, classifier_file
+from i2i.tools.digits import Labelled, Real, RealData, candidate, classifier, classifier_file
 from i2i.tools.digits import __main__ as digits
 from i2i.tools.digits.distances import diversity, nearest
 from i2i.tools.digits.judging import closest_pairs
@@ -68,9 +68,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+def real_data(root: Path, tmp_path_factory: pytest.TempPathFactory) -> RealData:
     file = tmp_path_factory.mktemp("classifier") / "classifier.pt"
-    return Reference.load(root, SIZE, 1, classifier_file=file, device="cpu")
+    return RealData.load(root, SIZE, 1, classifier_file=file, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +136,8 @@ def test_real_images_are_read_as_they_are_in_an_order_of_their_own(root: Path) -
     assert torch.equal(found.unique(dim=0), expected.unique(dim=0))
 
 
-def test_the_same_seed_gives_the_same_classifier_and_leaves_torch_s_generator_alone(reference: Reference) -> None:
-    train = reference.real.train
+def test_the_same_seed_gives_the_same_classifier_and_leaves_torch_s_generator_alone(real_data: RealData) -> None:
+    train = real_data.real.train
     torch.manual_seed(5)
     first = classifier.train_classifier(train, 3, passes=1, seed=1)
     after = torch.rand(1)
@@ -162,8 +162,8 @@ def test_shifts_move_each_image_by_whole_pixels_and_repeat_its_border() -> None:
     assert len(found) == 9
 
 
-def test_classify_takes_bytes_and_floats(reference: Reference) -> None:
-    network, images = reference.classifier.network, reference.real.test.images
+def test_classify_takes_bytes_and_floats(real_data: RealData) -> None:
+    network, images = real_data.classifier.network, real_data.real.test.images
     logits, features = evaluation.classify(network, images)
     assert logits.shape == (36, 3) and features.shape == (36, 128)
     again = evaluation.classify(network, normalise(images))
@@ -224,7 +224,7 @@ def test_the_file_of_another_classifier_is_refused(tmp_path: Path) -> None:
 
 
 def test_images_of_the_classes_that_were_asked_for(
-    run: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Path, real_data: RealData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[tuple[list[int], int]] = []
 
@@ -233,7 +233,7 @@ def test_images_of_the_classes_that_were_asked_for(
         return fresh_bars(labels, seed)
 
     generate(monkeypatch, draw)
-    report = evaluation.judge(run, reference, samples=32, seed=3, gan_train_samples=90, device="cpu", folder=tmp_path)
+    report = evaluation.judge(run, real_data, samples=32, seed=3, gan_train_samples=90, device="cpu", folder=tmp_path)
     assert asked[0] == ([0, 1, 2] * 10, 3) and asked[1] == ([0, 1, 2] * 30, 3 + 30)
     assert report.samples == 30 and report.compared == 30 and report.step == 7
     assert report.accuracy == evaluation.Pair(1, 1)
@@ -247,12 +247,12 @@ def test_images_of_the_classes_that_were_asked_for(
     assert values["accuracy"] == {"generated": 1, "real": 1} and values["class_accuracies"] == [1, 1, 1]
     text = report.text()
     assert "class-conditional accuracy (GAN-test)" in text and "100.00%" in text and "left 100.0%" in text
-    assert reference.classifier.digest in text
+    assert real_data.classifier.digest in text
 
 
-def test_images_of_the_next_class(run: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_the_next_class(run: Path, real_data: RealData, monkeypatch: pytest.MonkeyPatch) -> None:
     generate(monkeypatch, lambda labels, seed: fresh_bars((labels + (labels > 0)) % 3, seed))  # 0, 2, 0
-    report = evaluation.judge(run, reference, samples=30, gan_train_samples=0, device="cpu")
+    report = evaluation.judge(run, real_data, samples=30, gan_train_samples=0, device="cpu")
     assert report.gan_train is None
     assert report.predicted == ((10, 0, 0), (0, 0, 10), (10, 0, 0))
     assert report.class_accuracies == (1, 0, 0)
@@ -261,12 +261,12 @@ def test_images_of_the_next_class(run: Path, reference: Reference, monkeypatch: 
 
 
 def test_real_images_for_testing_are_as_good_as_themselves(
-    run: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+    run: Path, real_data: RealData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = reference.real.test
+    test = real_data.real.test
     of_class = [test.images[test.labels == label] for label in range(3)]
     generate(monkeypatch, lambda labels, seed: torch.stack([of_class[c][r // 3] for r, c in enumerate(labels)]))
-    report = evaluation.judge(run, reference, samples=36, gan_train_samples=0, device="cpu")
+    report = evaluation.judge(run, real_data, samples=36, gan_train_samples=0, device="cpu")
     for name in ("fid", "precision", "recall", "diversity", "nearest_distance", "nearest_share"):
         pair = getattr(report, name)
         assert pair.generated == pytest.approx(pair.real, rel=1e-5), name
@@ -274,34 +274,34 @@ def test_real_images_for_testing_are_as_good_as_themselves(
     assert report.nearest_feature_share.generated == report.nearest_feature_share.real
 
 
-def test_copies_are_found_out(run: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = reference.real.train
+def test_copies_are_found_out(run: Path, real_data: RealData, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = real_data.real.train
     of_class = [train.images[train.labels == label] for label in range(3)]
     generate(monkeypatch, lambda labels, seed: torch.stack([of_class[c][r // 3] for r, c in enumerate(labels)]))
-    report = evaluation.judge(run, reference, samples=36, gan_train_samples=0, device="cpu")
+    report = evaluation.judge(run, real_data, samples=36, gan_train_samples=0, device="cpu")
     assert report.nearest_distance.generated == 0 and report.nearest_distance.real > 0.1
     assert report.nearest_share.generated == 1 and report.nearest_share.real < 0.05
     assert report.nearest_feature_distance.generated == 0 < report.nearest_feature_distance.real
     assert report.nearest_feature_share.generated == 1 and report.nearest_feature_share.real < 0.05
 
 
-def test_a_collapsed_generator_is_found_out(run: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collapsed_generator_is_found_out(run: Path, real_data: RealData, monkeypatch: pytest.MonkeyPatch) -> None:
     generate(monkeypatch, lambda labels, seed: torch.cat([bars(int(label), 1, seed=99) for label in labels]))
-    report = evaluation.judge(run, reference, samples=36, gan_train_samples=0, device="cpu")
+    report = evaluation.judge(run, real_data, samples=36, gan_train_samples=0, device="cpu")
     assert report.accuracy == evaluation.Pair(1, 1)
     assert report.diversity.generated == 0 < report.diversity.real
     assert report.recall.generated < 0.1 < report.recall.real
     assert report.fid.generated > report.fid.real
 
 
-def test_sets_are_compared_class_by_class(reference: Reference) -> None:
+def test_sets_are_compared_class_by_class(real_data: RealData) -> None:
     labels = torch.tensor([0] * 9 + [1] * 5 + [2] * 20)
-    rows = reference.comparable(Labelled(torch.zeros(34, 1, SIZE, SIZE), labels), by_class=True)
+    rows = real_data.comparable(Labelled(torch.zeros(34, 1, SIZE, SIZE), labels), by_class=True)
     assert labels[rows.generated].tolist() == [0] * 5 + [1] * 5 + [2] * 5 == rows.groups.tolist()
-    assert reference.real.test.labels[rows.test].tolist() == rows.groups.tolist()
-    assert reference.real.train.labels[rows.train].tolist() == rows.groups.tolist()
-    assert reference.real.train.labels[rows.all_train].bincount().tolist() == [40, 40, 40]
-    rows = reference.comparable(Labelled(torch.zeros(34, 1, SIZE, SIZE), labels), by_class=False)
+    assert real_data.real.test.labels[rows.test].tolist() == rows.groups.tolist()
+    assert real_data.real.train.labels[rows.train].tolist() == rows.groups.tolist()
+    assert real_data.real.train.labels[rows.all_train].bincount().tolist() == [40, 40, 40]
+    rows = real_data.comparable(Labelled(torch.zeros(34, 1, SIZE, SIZE), labels), by_class=False)
     assert [len(part) for part in rows] == [34, 34, 34, 120, 34]
 
 
@@ -312,10 +312,10 @@ def test_the_pairs_that_are_shown_are_the_closest_of_each_class() -> None:
     assert closest_pairs(many.float(), torch.arange(40) % 20).tolist() == list(range(39, 27, -1))
 
 
-def test_an_unconditional_run_is_asked_for_no_class(tmp_path: Path, reference: Reference, monkeypatch) -> None:
+def test_an_unconditional_run_is_asked_for_no_class(tmp_path: Path, real_data: RealData, monkeypatch) -> None:
     run = save_run(tmp_path / "free", unconditional=True)
     generate(monkeypatch, lambda labels, seed: fresh_bars(labels // 2, seed))  # 0, 0, 1
-    report = evaluation.judge(run, reference, samples=30, device="cpu", folder=tmp_path / "out")
+    report = evaluation.judge(run, real_data, samples=30, device="cpu", folder=tmp_path / "out")
     assert report.accuracy is None and report.gan_train is None and report.class_accuracies == ()
     assert report.predicted == ((20, 10, 0),)
     assert report.entropy == pytest.approx(-(math.log(1 / 3) / 3 + 2 * math.log(2 / 3) / 3))
@@ -335,9 +335,9 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 
 
 def test_the_command_judges_a_checkpoint_and_all_of_them(
-    root: Path, run: Path, tmp_path: Path, reference: Reference, monkeypatch, capsys
+    root: Path, run: Path, tmp_path: Path, real_data: RealData, monkeypatch, capsys
 ) -> None:
-    common = ["--dataroot", root, "--classifier", reference.classifier.file, "--samples", 30, "--device", "cpu"]
+    common = ["--dataroot", root, "--classifier", real_data.classifier.file, "--samples", 30, "--device", "cpu"]
     common += ["--results_dir", tmp_path, "--json", tmp_path / "copy.json"]
     assert command(monkeypatch, run, *common, "--no-gan_train", "--truncation", 1.5) == 0
     assert "truncation 1.5" in capsys.readouterr().out
@@ -356,7 +356,7 @@ def test_the_command_judges_a_checkpoint_and_all_of_them(
 
 
 def test_what_a_user_got_wrong_is_said_in_one_line(
-    root: Path, run: Path, tmp_path: Path, reference: Reference, monkeypatch, capsys
+    root: Path, run: Path, tmp_path: Path, real_data: RealData, monkeypatch, capsys
 ) -> None:
     (tmp_path / "empty").mkdir()
     large = save_run(tmp_path / "other")
@@ -368,7 +368,7 @@ def test_what_a_user_got_wrong_is_said_in_one_line(
     options = {"model": "pix2pix"} | {name: getattr(model.config, name) for name in vars(model.config)}
     state = {"options": options, "spec": model.spec.as_dict(), "model": model.state_dict(), "ema": None, "step": 1}
     checkpoint.save(state, translation / "latest.pt")
-    here = ["--dataroot", root, "--classifier", reference.classifier.file, "--results_dir", tmp_path / "results"]
+    here = ["--dataroot", root, "--classifier", real_data.classifier.file, "--results_dir", tmp_path / "results"]
     cases = [
         ([tmp_path / "nothing", *here], "there is no run in"),
         ([run, *here, "--epoch", "9"], "--epoch can be: 1, 2, latest"),
@@ -393,7 +393,7 @@ def test_what_a_user_got_wrong_is_said_in_one_line(
 
 
 def test_too_few_images_are_refused_before_anything_is_done(
-    run: Path, root: Path, reference: Reference, monkeypatch: pytest.MonkeyPatch
+    run: Path, root: Path, real_data: RealData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("something was trained or drawn")
@@ -402,13 +402,13 @@ def test_too_few_images_are_refused_before_anything_is_done(
     generate(monkeypatch, never)
     for numbers, message in (({"samples": 11}, "--samples 11"), ({"gan_train_samples": 1}, "--gan_train_samples 1")):
         with pytest.raises(ValueError, match=f"{message}: must be at least 12"):
-            evaluation.judge(run, reference, device="cpu", **numbers)
+            evaluation.judge(run, real_data, device="cpu", **numbers)
         with pytest.raises(ValueError, match=f"{message}: must be at least 12"):
             digits.report(run, digits.DigitsConfig(dataroot=str(root), **numbers))
 
 
 def test_a_reference_for_other_sizes_is_refused(run: Path, root: Path, tmp_path: Path) -> None:
-    larger = Reference.load(root, 16, 1, classifier_file=tmp_path / "c.pt", device="cpu")
+    larger = RealData.load(root, 16, 1, classifier_file=tmp_path / "c.pt", device="cpu")
     with pytest.raises(ValueError, match=r"makes images of 1x8x8 \(channels, height, width\), the real .* as 1x16x16"):
         evaluation.judge(run, larger, samples=30, device="cpu")
 
@@ -416,7 +416,7 @@ def test_a_reference_for_other_sizes_is_refused(run: Path, root: Path, tmp_path:
 def test_too_few_images_to_test_with(tmp_path: Path) -> None:
     write_bars(tmp_path, {"train": 20})
     with pytest.raises(ValueError, match="class left has 2 images to test with; 4 is the least"):
-        Reference.load(tmp_path, SIZE, 1, classifier_file=tmp_path / "c.pt", device="cpu")
+        RealData.load(tmp_path, SIZE, 1, classifier_file=tmp_path / "c.pt", device="cpu")
 
 
 @needs_data

@@ -28,7 +28,7 @@ ASKED = "by option"
 
 @dataclasses.dataclass(frozen=True)
 class AccelerationConfig:
-    """How to compute.
+    """Options of precision, memory layout, compiling and memory.
 
     `keep_memory`, `cudnn_benchmark` and tf32 are settings of the whole process, which only the commands make, by
     `i2i.process.prepare_process`.

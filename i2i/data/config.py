@@ -11,6 +11,6 @@ from i2i.data.options import ImageOptions
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(ImageOptions):
-    """Where the images are, and how they are loaded and prepared for the model."""
+    """Options of where the images are, and how they are loaded and prepared for the model."""
 
     dataset_mode: str = option("unaligned", "layout of the folder", choices=LAYOUTS)

@@ -24,7 +24,7 @@ OPAQUE = 0.98  # of full alpha: resizing rounds
 
 @dataclasses.dataclass(frozen=True)
 class Derivation:
-    """How images of the domain `image` become pairs (a, b), in which b is the image unless a subclass says otherwise.
+    """Make pairs (a, b) of images of the domain `image`; b is the image unless a subclass changes that.
 
     Pixels are (H, W, C), uint8, uint16 or float32, and a and b are as high and wide as the image.
     """
@@ -35,7 +35,7 @@ class Derivation:
 
     @property
     def input_channels(self) -> int:
-        """How many channels to read of a file that goes to `input`."""
+        """Return the number of channels to read of a file that goes to `input`."""
         return self.image.channels
 
     def domains(self) -> tuple[Domain, Domain]:

@@ -1,4 +1,4 @@
-"""What the pixel values of a domain mean: their kind, their range, and the way to [-1, 1] and back."""
+"""The meaning of a domain's pixel values: their kind, their range, and conversion to [-1, 1] and back."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ class Domain(NamedTuple):
 
     @property
     def is_mask(self) -> bool:
-        """Whether it holds two classes whose numbers in files are 0 and 255."""
+        """True for two classes whose numbers in files are 0 and 255."""
         return self.is_labels and (self.channels, self.high) == (2, VOID)
 
     @property
     def is_labels(self) -> bool:
-        """Whether it holds classes, which are neither interpolated nor changed in colour."""
+        """True for label maps, which are neither interpolated nor changed in colour."""
         return self.kind == "labels"
 
     @property
     def is_picture(self) -> bool:
-        """Whether a PNG of 8 bits holds all that there is."""
+        """True if an 8-bit PNG holds the values without loss."""
         return self.kind == "uint8" and self.in_png and (self.low, self.high) == FULL_RANGE["uint8"]
 
     @property
     def in_png(self) -> bool:
-        """Whether a PNG has a meaning for so many channels."""
+        """True if a PNG can have this number of channels."""
         return self.channels in (1, 3) or (self.channels == 4 and self.alpha)
 
     def of_kind(self, kind: str) -> Domain | None:

@@ -24,7 +24,7 @@ MINIMA |= {"batch_size": 1, "num_threads": 0, "max_dataset_size": 1, "cache_limi
 
 @dataclasses.dataclass(frozen=True)
 class ImageOptions:
-    """Where the images are, and how they are loaded and prepared for the model."""
+    """Options of where the images are, and how they are loaded and prepared for the model."""
 
     dataroot: str = option(
         "", "folder of the images, a CSV or JSON-lines manifest, or shards such as shards-{00..99}.tar", path=True

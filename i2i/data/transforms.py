@@ -28,7 +28,7 @@ class Window(NamedTuple):
 
 
 class Preprocess(NamedTuple):
-    """How images are brought to the training size: one of the reference's `--preprocess` choices.
+    """Resizing and cropping to the training size: one of the reference's `--preprocess` choices.
 
     Sizes are (width, height) in pixels. Without `jitter`, the crop is central instead of random.
     """

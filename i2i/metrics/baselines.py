@@ -99,7 +99,7 @@ class Baselines:
 
     @property
     def training(self) -> ImageSet:
-        """As many training images as were generated."""
+        """Return as many training images as were generated."""
         training, count = self.data.training, len(self.data.generated)
         rows = training.rows if training else []
         if training is None or len(rows) < count:

@@ -12,7 +12,7 @@ DECAY = 0.9  # of an update, so that the averages cover about the last 80 steps
 
 
 class DiscriminatorStatistics(NamedTuple):
-    """How well a discriminator has done against its generator in the last steps."""
+    """Statistics of a discriminator against its generator in the last steps."""
 
     separation: float  # probability that a real logit is above a generated one, in [0, 1]; 0.5 is chance
     spread: float  # standard deviation of all logits

@@ -1,4 +1,4 @@
-"""What the networks are built from: norms, upsampling, chains of layers, initialisation."""
+"""Building blocks of networks: norms, upsampling, chains of layers, initialisation."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What `discriminator(image, ..., features=True)` returns.
+    """The result of `discriminator(image, ..., features=True)`.
 
     `logits` are (N, 1) or (N, 1, h, w), or a list of such maps at several scales; `features` are the maps or vectors
     on the way to them; `class_logits` are (N, num_classes) if an auxiliary classifier shares the features.

@@ -1,4 +1,4 @@
-"""What networks for images of a class share: square sizes, how the class enters, what a discriminator says."""
+"""Base classes of class-conditional networks: square sizes, conditioning, and the discriminator's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reference implementation (junyanz/pytorch-CycleGAN-and-pix2pix) calls the layers of our networks."""
+"""Names of our networks' layers in the reference implementation (junyanz/pytorch-CycleGAN-and-pix2pix)."""
 
 from collections.abc import Iterator
 

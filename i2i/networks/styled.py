@@ -1,4 +1,4 @@
-"""What draws StyleGAN's images: a learned constant, enlarged and convolved, whose channels vectors w style.
+"""StyleGAN's synthesis networks: a learned constant, upsampled and convolved, whose channels are styled by w.
 
 Both ways take one w for each of their layers, (N, num_layers, w_dim). Bilinear enlarging is the papers' [1, 3, 3, 1]
 filter, but for the border, where it repeats the outermost pixels.

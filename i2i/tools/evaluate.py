@@ -30,7 +30,7 @@ PAIRED = ("auto", "yes", "no")
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """What there is beside the two folders, and where the card goes."""
+    """Options beside the two folders, and where to write the card."""
 
     paired: str = option(
         "auto", "whether files of one name belong together; auto: if all have a partner", choices=PAIRED
@@ -177,7 +177,7 @@ def _few_partners(generated: dict[str, str], reals: dict[str, str], wanted: Card
 
 
 def _beside(generated: dict[str, str], fake: str, folder: str | None, role: str) -> ImageFiles | None:
-    """What belongs to the generated images row by row: in a folder that is named, or among pictures of test.py."""
+    """Find the files that belong to the generated images: in a named folder, or among pictures of test.py."""
     if folder is None and not has_role(fake, role):
         return None
     found = find_images(folder or fake, role)

@@ -16,7 +16,7 @@ from i2i.watch.report import build_report
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
-    """Where runs are looked for, what is shown beside them, and where the page goes."""
+    """Options of where to look for runs, what to show beside them, and where to write the page."""
 
     checkpoints_dir: str = option("./checkpoints", "where a RUN that is no run's folder is looked for", path=True)
     cards: tuple[str, ...] | None = option(

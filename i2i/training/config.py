@@ -17,7 +17,7 @@ ON_NAN = ("stop", "skip", "rollback")
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How long and how to train, and what to save. Frequencies are numbers of images."""
+    """Options of training and saving. Frequencies are numbers of images."""
 
     n_epochs: int = option(100, "epochs at the initial learning rate")
     n_epochs_decay: int = option(100, "epochs over which --lr_policy linear lowers the rate to 0")

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
-    """How far a run is: optimisation steps, images seen, and the current epoch, counted from 1."""
+    """The progress of a run: optimisation steps, images seen, and the current epoch, counted from 1."""
 
     step: int
     images: int
@@ -53,7 +53,7 @@ class LossReport(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What an observer tells the trainer, which passes it on to all observers, or asks for."""
+    """Results and requests of an observer; the trainer passes the results on to all observers."""
 
     values: Mapping[str, float] = {}  # numbers to record
     pictures: Mapping[str, Tensor] = {}  # batches (N, C, H, W), float on the CPU in [-1, 1], by label
@@ -71,7 +71,7 @@ class Observation(NamedTuple):
 
 @dataclass(frozen=True)
 class RunView:
-    """What observers may see of a run. They must not change the model."""
+    """The part of a run that observers may read. They must not change the model."""
 
     model: GanModel
     device: torch.device

@@ -20,7 +20,7 @@ from i2i.training import checkpoint
 
 @dataclasses.dataclass(frozen=True)
 class StartConfig:
-    """Which weights a new run starts from, and which stay as they are."""
+    """Options of the weights that a new run starts from, and of those that stay frozen."""
 
     init_from: str | None = option(
         None,
@@ -33,7 +33,7 @@ class StartConfig:
 
 
 class Loaded(NamedTuple):
-    """Which weights were taken over: their number, and the names of the model's weights that found none."""
+    """Result of loading weights: how many fitted, and the names of the model's weights for which there were none."""
 
     source: str
     loaded: int

@@ -246,7 +246,7 @@ class Trainer:
 
     @property
     def view(self) -> RunView:
-        """What observers see of the run now."""
+        """Return the view of the run that observers get now."""
         progress = Progress(self.step, self.images, min(self.epoch + 1, self.config.epochs))
         in_precision = partial(autocast, self.acceleration, self.stream.device)
         folder, device = self.saver.folder, self.stream.device

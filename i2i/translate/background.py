@@ -46,6 +46,6 @@ def _too_many(pending: Collection[tuple[Future[T], int]], ahead: int) -> bool:
 
 
 def suitable_threads(device: torch.device) -> int:
-    """How many threads to encode with: on the CPU the model needs most of the cores itself."""
+    """Return the number of encoding threads: on the CPU the model needs most of the cores itself."""
     cores = torch.get_num_threads()
     return min(MOST_THREADS, max(1, cores // 2 if device.type == "cpu" else cores))

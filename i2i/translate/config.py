@@ -15,7 +15,7 @@ FORMATS = ("png", "jpg")
 
 @dataclasses.dataclass(frozen=True)
 class TestConfig:
-    """What to translate, with which checkpoint, and where the pictures go."""
+    """Options of what to translate, with which checkpoint, and where to write the pictures."""
 
     __test__ = False  # not a test case, whatever its name makes pytest think
 
@@ -65,12 +65,12 @@ class TestConfig:
 
     @property
     def encoding(self) -> Encoding:
-        """How pictures are written."""
+        """The encoding of picture files."""
         return Encoding(self.format, self.png_level, self.jpeg_quality)
 
     @property
     def suffix(self) -> str:
-        """What tells a folder of truncated images from that of others."""
+        """The part of the folder's name that is due to truncation."""
         return "" if self.truncation is None else f"_truncation{self.truncation:g}"
 
     @property
@@ -84,6 +84,6 @@ class TestConfig:
         return f"index_{self.part_name}.html" if self.part_name else "index.html"
 
     def items(self, count: int) -> range:
-        """Which of `count` images are this part's."""
+        """Return the indices of this part among `count` images."""
         number, parts = self._part
         return range(number - 1, count, parts)

@@ -1,4 +1,4 @@
-"""What a test's pictures can be compared with: real images of the target, and those that the run was trained on."""
+"""Find the images to compare a test's pictures with: real target images, and the training images."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class EvaluationInputs:
 
     @property
     def is_paired(self) -> bool:
-        """Whether every input has its truth."""
+        """True if every input has a target."""
         return self.dataset is not None and bool(self.dataset.outputs)
 
 
 def of_translation(dataset: ImageDataset, data: ImageOptions, trained_on: Mapping[str, Any] | None) -> EvaluationInputs:
-    """What the translations of `dataset` can be compared with.
+    """Return the images to compare the translations of `dataset` with.
 
     `data` are the options of the test; `trained_on` those that the run was trained with, if they are known.
     """
@@ -56,7 +56,7 @@ def of_translation(dataset: ImageDataset, data: ImageOptions, trained_on: Mappin
 def of_generation(
     translator: Translator, config: TestConfig, data: ImageOptions, trained_on: Mapping[str, Any] | None
 ) -> EvaluationInputs:
-    """What generated images can be compared with: real ones of the classes that are asked for, at their size."""
+    """Return real images to compare generated ones with: of the requested classes, at their size."""
     spec = translator.model.spec
     data = dataclasses.replace(
         data, preprocess="resize_and_crop", load_size=spec.image_size, crop_size=spec.image_size, num_threads=0

@@ -102,7 +102,7 @@ def _share(
     known: Mapping[str, Mapping[str, str]],
     process: int,
 ) -> Generator[ResultRow]:
-    """What became of each image in the share of a process; those of the `known` that are there still come first."""
+    """Return the result of each image in the share of a process; the `known` ones that still exist come first."""
     if process:
         translator.move_to(device_of(process, translator.device))
     share = shares[process]
@@ -170,7 +170,7 @@ def _geographic_tags(path: str, shown: torch.Tensor) -> list[Any]:
 def _translated_batch(
     translator: Translator, samples: Sequence[Sample], wanted: str, labels: Labels
 ) -> list[ImageResults]:
-    """Of each sample the pictures that are wanted."""
+    """Return the wanted pictures of each sample."""
     batch = collate(samples)
     assert not isinstance(batch, ImageError)  # they were told apart before
     if translator.device.type == "cuda":

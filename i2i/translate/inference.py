@@ -1,4 +1,4 @@
-"""How networks compute that are only used: decided once, by device and amount of work, and the same for every call."""
+"""Inference settings: chosen once, by device and amount of work, and the same for every call."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Inference:
                     module.to(memory_format=torch.channels_last)
 
     def __call__(self, work: Callable[[], Results]) -> Results:
-        """What `work` gives; without compiling if that fails."""
+        """Return the result of `work`; computed without compiling if that fails."""
         with locked(self.networks):  # what they are prepared by, and CUDA graphs, are for one thread at a time
             choices = self.prepare()
             mark_step(choices)

@@ -171,7 +171,7 @@ def chosen_by(path: Path, state: Mapping[str, Any]) -> str:
 
 
 def selection_warnings(path: Path, state: Mapping[str, Any], phase: str) -> list[str]:
-    """What to beware of where images had a part in making or choosing the checkpoint."""
+    """Warn if images were used to train or to choose the checkpoint."""
     trained_on = state["options"].get("phase", "train")
     if phase == trained_on:
         return [f"judged on images of --phase {phase}, which the run was trained on: nothing is said about others"]

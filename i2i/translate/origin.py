@@ -1,4 +1,4 @@
-"""What decides the pixels of a translation's results, for their record."""
+"""Everything that determines the pixels of a translation's results, for their record."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from i2i.errors import file_errors
 
 
 class Labels(NamedTuple):
-    """What the files of an input, of its translation and of the truth are called."""
+    """Labels in the file names of an input, of its translation and of its target."""
 
     source: str = "real_A"
     target: str = "fake_B"
@@ -40,7 +40,7 @@ class ImageResult(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """What it takes in memory."""
+        """Its size in memory, in bytes."""
         return self.shown.nbytes + (0 if self.values is None else self.values.nbytes)
 
 
@@ -52,14 +52,14 @@ class ImageResults(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """What they take in memory."""
+        """Their size in memory, in bytes."""
         return sum(picture.nbytes for picture in self.by_label.values())
 
 
 def pictures_of(
     results: dict[str, Tensor], domains: tuple[Sequence[Domain], Sequence[Domain]], kept: list[str], kinds: list[str]
 ) -> list[ImageResults]:
-    """Of each image of a batch the pictures to be `kept`, in that order.
+    """Return the pictures of each image of a batch that are to be `kept`, in that order.
 
     `results` are (N, C, H, W) in [-1, 1] by label, of the domains a and b; `kinds` those of the images' files.
     """
@@ -93,7 +93,7 @@ def _on_cpu(images: Tensor) -> Tensor:
 
 
 def _arrival(device: torch.device) -> Callable[[], object]:
-    """What waits until all that was queued on `device` so far is done."""
+    """Return a function that waits until everything queued on `device` so far is done."""
     if device.type != "cuda":
         return lambda: None
     event = torch.cuda.Event(blocking=True)
@@ -102,7 +102,7 @@ def _arrival(device: torch.device) -> Callable[[], object]:
 
 
 def _file_domain(a: Sequence[Domain], b: Sequence[Domain], label: str, kind: str) -> Domain | None:
-    """Of what domain a result's own file is; None where its picture says it all, or there are no files of its kind.
+    """Return the domain of a result's own file; None if its picture is complete, or no file type holds it.
 
     Where both domains of the run hold files of one kind, a result is of the kind of its input.
     """
@@ -148,7 +148,7 @@ def write_pictures(
 
 
 def existing_pictures(folder: Path, name: str, labels: Sequence[str], encoding: Encoding) -> dict[str, str]:
-    """What `write_pictures` gave for the files that are there."""
+    """Return what `write_pictures` returned for the files that exist."""
     suffixes = dict.fromkeys((f".{encoding.format}", ".png", ".jpg"))
     stems = {label: picture_path(folder, name, label) for label in labels}
     files = {label: [stem.with_name(stem.name + suffix) for suffix in suffixes] for label, stem in stems.items()}

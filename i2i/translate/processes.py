@@ -72,7 +72,7 @@ def _started(file: Path, processes: int) -> Iterator[list[Connection]]:
 
 @contextmanager
 def _not_interrupted() -> Iterator[None]:
-    """What is started in here never hears of a terminal's Ctrl-C, but of the end of its connection."""
+    """Start processes that ignore a terminal's Ctrl-C; they stop at the end of their connection."""
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What became of images, from several processes and in any order, as the rows of one page in that of the images."""
+"""Merge the results of all workers into one page, in the order of the data set."""
 
 from __future__ import annotations
 

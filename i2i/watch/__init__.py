@@ -1,1 +1,1 @@
-"""What watches a run while it trains: the terminal, sample pictures, validation, the doctor, boards and reports."""
+"""Observers of a training run: the terminal, sample pictures, validation, the doctor, boards and reports."""

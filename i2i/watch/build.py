@@ -23,7 +23,7 @@ from i2i.watch.validation.observer import ValidationObserver
 
 
 class WatchContext(NamedTuple):
-    """What observers are built from, besides their own options."""
+    """Everything that observers are built from besides their own options."""
 
     train: TrainConfig
     metric_networks: MetricNetworksConfig

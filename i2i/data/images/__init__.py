@@ -49,7 +49,7 @@ class Reader:
     max_pixels: int = 2**27
 
     def info(self, path: str) -> Info:
-        """What the header of a file says; the pixels are not decoded."""
+        """Read the header of a file, without decoding its pixels."""
         with _named(path):
             return self._open(path).info
 
@@ -65,7 +65,7 @@ class Reader:
             return self._pixels(self._open(path, channels, fill), channels, at_least)
 
     def hidden(self, path: str) -> np.ndarray | None:
-        """Which pixels hold nothing by the file's own word (GDAL's nodata), (H, W); None if it does not tell."""
+        """Return the mask (H, W) of pixels without data (GDAL's nodata); None if the file has none."""
         with _named(path):
             file = self._open(path)
             return file.hidden() if isinstance(file, tiff.TiffFile) else None
@@ -126,7 +126,7 @@ class Reader:
             return np.ascontiguousarray(array[:, :, 0], kind)
 
     def are_masks(self, paths: Sequence[str]) -> bool:
-        """Whether label maps hold 0 and 255 alone, by a few that are not 0 all over."""
+        """Return True if label maps hold only 0 and 255, judged by a few that are not all 0."""
         step = -(-len(paths) // LOOKED_AT) or 1
         seen = 0
         for path in [*paths[::step], *paths[:MOST_LOOKED_AT]]:

@@ -33,7 +33,7 @@ class ArrayFile:
 
     @property
     def info(self) -> Info:
-        """What the header says."""
+        """Read the header."""
         shape = (*self.shape[1:], self.shape[0]) if self.channels_first else (*self.shape, 1)[:3]
         height, width, channels = shape
         return Info(width, height, channels, kind_of(self.dtype), f"{self.dtype.name} x {channels}", "numpy")

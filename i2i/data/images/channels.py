@@ -1,4 +1,4 @@
-"""What a decoded file is, and its pixels with the number of channels that is wanted."""
+"""Describe a decoded file, and convert its pixels to the wanted number of channels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = ("CMYK", "YCbCr")  # modes whose channels are not
 
 
 class Info(NamedTuple):
-    """What the header of a file says: its upright size, channels of a page, kind (uint8, uint16, float32), and more.
+    """The header of a file: its upright size, channels of a page, kind (uint8, uint16, float32), and more.
 
     `mode` is Pillow's, or else type and channels ("float32 x 7"); `pages` counts those that could be channels; `alpha`
     tells whether the format calls the last channel alpha; `nodata` is the value of pixels that hold nothing (GDAL).
@@ -41,7 +41,7 @@ class ImageFile(Protocol):
 
     @property
     def info(self) -> Info:
-        """What the header says."""
+        """Read the header."""
 
     def pixels(self, at_least: tuple[int, int] | None = None, pages: int = 1) -> np.ndarray:
         """The first `pages` pages, upright, as channels: (H, W, C) uint8, uint16 or float32."""
@@ -134,7 +134,7 @@ def known_kind(array: np.ndarray) -> np.ndarray:
 
 
 def kind_of(dtype: np.dtype) -> str:
-    """What `known_kind` makes of a type. Raises UnfitError if that is not one of numbers."""
+    """Return `known_kind` of a type. Raises UnfitError if it is not numeric."""
     if dtype.kind not in "buif":
         raise UnfitError(f"holds {dtype}, not numbers")
     return {"bool": "uint8", "uint8": "uint8", "uint16": "uint16"}.get(dtype.name, "float32")

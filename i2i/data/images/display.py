@@ -1,4 +1,4 @@
-"""What people are shown of images that are no pictures: classes in colours, chroma with its lightness, conditions."""
+"""Render images for display: classes in colours, chroma with its lightness, conditions side by side."""
 
 from __future__ import annotations
 

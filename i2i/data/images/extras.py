@@ -27,7 +27,7 @@ def installed_extensions() -> set[str]:
 
 
 def is_heic(content: bytes) -> bool:
-    """Whether a file begins as HEIC does: a box `ftyp` with a brand of HEVC, the main one or a compatible one."""
+    """Return True if a file begins like HEIC: a box `ftyp` with a brand of HEVC, the main one or a compatible one."""
     length = int.from_bytes(content[:4], "big")
     brands = content[8:12] + content[16 : min(length, 64)]
     return content[4:8] == b"ftyp" and any(brands[at : at + 4] in HEIC_BRANDS for at in range(0, len(brands), 4))
@@ -48,7 +48,7 @@ class ExrFile:
 
     @property
     def info(self) -> Info:
-        """What the header says."""
+        """Read the header."""
         height, width, channels = self._pixels.shape
         names = " ".join(self._channels)
         return Info(width, height, channels, "float32", f"{names} float32", "EXR", alpha=names == "RGBA")

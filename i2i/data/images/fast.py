@@ -41,7 +41,7 @@ class JpegFile(PillowFile):
 
     @cached_property
     def orientation(self) -> int:
-        """How EXIF data says the image is to be turned, 1 to 8."""
+        """The EXIF orientation, 1 to 8."""
         return orientation(self.image) if {"exif", "xmp"} & self.image.info.keys() else 1
 
     def decode(self, at_least: tuple[int, int] | None) -> np.ndarray:
@@ -63,7 +63,7 @@ class PlainJpegFile:
 
     @property
     def info(self) -> Info:
-        """What the header says."""
+        """Read the header."""
         return Info(*self.size, len(self.mode), "uint8", self.mode, "JPEG")
 
     def pixels(self, at_least: tuple[int, int] | None = None, pages: int = 1) -> np.ndarray:
@@ -123,7 +123,7 @@ class PngFile(PillowFile):
 
     @property
     def info(self) -> Info:
-        """What the header says."""
+        """Read the header."""
         info = super().info
         if self.bits < 16:
             return info
@@ -132,12 +132,12 @@ class PngFile(PillowFile):
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether nothing but the pixels matters."""
+        """True if the file holds nothing but pixels."""
         return _has_pixels_only(self.content)
 
     @cached_property
     def orientation(self) -> int:
-        """How EXIF data says the image is to be turned, 1 to 8."""
+        """The EXIF orientation, 1 to 8."""
         return 1 if self.is_plain else orientation(self.image)
 
     def decode(self, at_least: tuple[int, int] | None) -> np.ndarray:
@@ -157,7 +157,7 @@ class PngFile(PillowFile):
 
 
 def _has_pixels_only(content: bytes) -> bool:
-    """Whether no chunk of a PNG file speaks of transparency, orientation or frames."""
+    """Return True if no chunk of a PNG file has transparency, orientation or frames."""
     position = 33  # behind signature and IHDR
     while position + 12 <= len(content):
         length, name = struct.unpack_from(">I4s", content, position)
@@ -191,12 +191,12 @@ class PpmFile(PillowFile):
 
     @property
     def info(self) -> Info:
-        """What the header says."""
+        """Read the header."""
         return super().info._replace(kind="uint16", mode="uint16 x 3") if self.is_deep else super().info
 
     @property
     def is_deep(self) -> bool:
-        """Whether it holds colours of 16 bits."""
+        """True for colours of 16 bits."""
         return self.content[:2] in (b"P3", b"P6") and self._most > 255
 
     @property

@@ -48,7 +48,7 @@ class PillowFile:
 
     @property
     def info(self) -> Info:
-        """What the header says."""
+        """Read the header."""
         info = pillow_info(self.image)
         return info._replace(width=info.height, height=info.width) if self.orientation > 4 else info
 
@@ -68,17 +68,17 @@ class PillowFile:
 
     @cached_property
     def orientation(self) -> int:
-        """How EXIF data says the image is to be turned, 1 to 8."""
+        """The EXIF orientation, 1 to 8."""
         return orientation(self.image)
 
 
 def orientation(image: Image.Image) -> int:
-    """How EXIF data says the image is to be turned, 1 to 8; a TIFF file is turned by Pillow when it is loaded."""
+    """The EXIF orientation, 1 to 8; Pillow itself rotates TIFF files when it loads them."""
     return 1 if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
 
 
 def pillow_info(image: Image.Image) -> Info:
-    """What the header of an opened image says, whichever way it is turned."""
+    """Read the header of an opened image, before rotation."""
     mode = plain_mode(image)
     kind = {"I;16": "uint16", "I": "float32", "F": "float32"}.get(mode, "uint8")
     bands, alpha = Image.getmodebands(mode), mode in ("LA", "RGBA")

@@ -62,7 +62,7 @@ def comparison_grid(pictures: dict[str, Tensor]) -> Image.Image:
 
 
 def sample_sheet(pictures: dict[str, Tensor]) -> Sheet:
-    """What a board shows of its batches: a comparison, or where there is only one label a square of its images."""
+    """Arrange batches for a board: a comparison, or with one label only a square of its images."""
     if len(pictures) > 1:
         return _comparison(pictures)
     ((label, images),) = pictures.items()

@@ -101,12 +101,12 @@ class TiffFile:
 
     @property
     def orientation(self) -> int:
-        """How the image is to be turned, 1 to 8."""
+        """The orientation of the image, 1 to 8."""
         return int(self.page.tags.valueof(ORIENTATION, 1))
 
     @property
     def info(self) -> Info:
-        """What the header says. Raises UnfitError for a kind of TIFF file that is not read."""
+        """Read the header. Raises UnfitError for a kind of TIFF file that is not supported."""
         page = self.page
         if page.dtype is None:
             raise UnfitError(f"holds values of {page.bitspersample} bits, of a type that is not known")
@@ -131,7 +131,7 @@ class TiffFile:
             return None
 
     def hidden(self) -> np.ndarray | None:
-        """Which pixels of the first page hold nothing, (H, W); None if the file does not tell."""
+        """Return the mask (H, W) of pixels of the first page without data; None if the file has none."""
         if self.nodata is None:
             return None
         return np.logical_or.reduce(self._is_nodata(self._stored(self.page)), axis=2)

@@ -21,14 +21,14 @@ PALETTE_SIZE = 256
 
 
 class Encoding(NamedTuple):
-    """How pictures of 8 bits are written: png or jpg; and how small, at what cost in time or in quality."""
+    """Encoding of 8-bit pictures: png or jpg, with its compression level or quality."""
 
     format: str = "png"
     png_level: int = 1  # of zlib, 0 to 9
     jpeg_quality: int = 95
 
     def suffix(self, channels: int) -> str:
-        """Of the file of a picture; transparency is beyond JPEG."""
+        """Return the suffix of a picture's file; JPEG has no transparency."""
         return ".png" if channels == 4 else f".{self.format}"
 
 
@@ -61,7 +61,7 @@ def class_maps(images: Tensor) -> Tensor:
 
 
 def file_suffix(domain: Domain) -> str:
-    """Of the files that `write_image` makes: .png, or .tif for what a PNG cannot hold."""
+    """Return the suffix of files of `write_image`: .png, or .tif for what a PNG cannot hold."""
     in_png = domain.is_labels or (domain.kind in FULL_RANGE and domain.in_png)
     return ".png" if in_png else ".tif"
 

@@ -1,4 +1,4 @@
-"""What training will take of memory and time, and the options to train with."""
+"""Estimate the memory and time of training, and advise on options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GIB = 2**30
 
 
 class Estimate(NamedTuple):
-    """What an epoch of a phase takes; `rate` is in samples a second of one worker, None if nothing could be read."""
+    """The cost of an epoch of a phase; `rate` is in samples a second of one worker, None if nothing could be read."""
 
     samples: int
     cache_bytes: int
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
     rate: float | None
 
     def epoch_seconds(self, workers: int) -> float | None:
-        """How long the loading of an epoch takes, at least."""
+        """The least time of loading an epoch, in seconds."""
         return self.samples / (self.rate * max(1, workers)) if self.rate else None
 
 
@@ -50,7 +50,7 @@ class Advice(NamedTuple):
 
 
 def estimate(survey: Survey) -> Estimate:
-    """What the phase that is trained on takes, measured on a few of its samples."""
+    """Estimate the cost of the training phase from a few of its samples."""
     config, dataset = survey.config, survey.datasets.get(survey.config.phase)
     if dataset is None:
         return Estimate(0, 0, 0, None)

@@ -29,7 +29,7 @@ def groups(views: Sequence[View]) -> list[list[int]]:
 
 
 def are_equal(views: Sequence[View]) -> bool:
-    """Whether all the images have the same pixels."""
+    """Return True if all the images have the same pixels."""
     return len({view.sha for view in views}) == 1
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with files, sizes and types: most of it ends a training."""
+"""Problems of files, sizes and types: most of them end a training."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def nodata(survey: Survey) -> Iterator[DataFinding]:
 
 
 def _is_mask(survey: Survey, end: str) -> bool:
-    """Whether the maps of `end` hold 0 and 255 for their two classes."""
+    """Return True if the maps of `end` hold 0 and 255 for their two classes."""
     sides = [dataset.domains[0 if end == "in" else 1] for dataset in survey.datasets.values()]
     return any(domain.is_mask for side in sides for domain in side)
 

@@ -1,4 +1,4 @@
-"""What the pixels of one image, and of a pair, say about it."""
+"""Measure the pixels of one image, and of a pair."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def edges_of(grey: np.ndarray) -> np.ndarray:
 
 
 def shift_between(first: np.ndarray, second: np.ndarray) -> tuple[float, float] | None:
-    """How far the structure of the second image lies from that of the first, as shares of width and height.
+    """Return the shift of the second image's structure from the first's, as fractions of width and height.
 
     Takes pixels (H, W, C). None where they lie on each other, or where that cannot be told for certain: the gradients
     have to agree well at one place, clearly better there than elsewhere and than where they lie now.

@@ -1,4 +1,4 @@
-"""What can be wrong with the pictures themselves: nothing of it ends a training, much of it spoils one."""
+"""Problems of the pictures themselves: none ends a training, many spoil one."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class DataReport:
 
     @property
     def fails(self) -> bool:
-        """Whether training would fail."""
+        """True if training would fail."""
         return any(finding.fatal for finding in self.findings)
 
     @cached_property
@@ -71,7 +71,7 @@ class DataReport:
 
     @property
     def sizes(self) -> Counter[str]:
-        """How many images there are of each size."""
+        """The number of images of each size."""
         return sum((column.sizes for column in self.columns), Counter())
 
     def text(self) -> str:

@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 8
 
 
 class FileRecord(NamedTuple):
-    """What was found out about one file of a phase: `views` are those of its `slots`, none if it was not decoded.
+    """The result for one file of a phase: `views` are those of its `slots`, none if it was not decoded.
 
     `error` is what training would say of it. `readable` tells whether there is an image in it all the same, of other
     channels than are wanted.

@@ -1,4 +1,4 @@
-"""What there is to look at: the layout of a data set, its phases, and the images of every sample."""
+"""Find the layout of a data set, its phases, and the images of every sample."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _modes_of_folder(root: Path, phase: str) -> list[str]:
 
 
 def _shares_names(root: Path, phase: str) -> bool:
-    """Whether most of the images of the folders A and B have a partner of the same name."""
+    """Return True if most images of the folders A and B have a partner of the same name."""
     try:
         columns = paired({name: root / f"{phase}{name}" for name in "AB"})
     except UserError:
@@ -119,12 +119,12 @@ def rows(phase: str, dataset: ImageDataset) -> Iterator[SampleRow]:
 
 
 def is_paired(dataset: ImageDataset) -> bool:
-    """Whether the images of a sample belong together in every pixel."""
+    """True if the images of a sample correspond pixel by pixel."""
     return dataset.config.dataset_mode == "aligned" and dataset.config.derive == "none"
 
 
 def derived(config: ImageOptions) -> Derivation | None:
-    """How pairs are made of single images, as far as it does not turn on what the files hold.
+    """The derivation of pairs from single images, as far as it is independent of the files.
 
     Raises:
         ValueError: if they cannot be made of images of so many channels.

@@ -80,7 +80,7 @@ class Survey:
 
     @property
     def is_paired(self) -> bool:
-        """Whether the images of a sample belong together in every pixel."""
+        """True if the images of a sample correspond pixel by pixel."""
         return any(map(is_paired, self.datasets.values()))
 
     def size(self, record: FileRecord) -> tuple[int, int]:
@@ -89,11 +89,11 @@ class Survey:
         return record.info.width // len(record.slots), record.info.height
 
     def target(self, record: FileRecord) -> tuple[int, int]:
-        """What the images of a file are resized to."""
+        """Return the size that the images of a file are resized to."""
         return self.datasets[record.phase].pipeline.preprocess.target(self.size(record))
 
     def fails(self, items: Iterable[Item], skippable: bool = True) -> bool:
-        """Whether training would end because of one of `items`; where bad files are skipped, only if all are bad."""
+        """Return True if one of `items` would end a training; where bad files are skipped, if all are bad."""
         bad = {path for item in items if item.phase in (self.config.phase, "") for path in item.paths}
         if not bad or not skippable or self.config.on_bad_image == "error":
             return bool(bad)

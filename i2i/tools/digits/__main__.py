@@ -16,12 +16,12 @@ from i2i.run import epoch_checkpoints, find_run
 from i2i.tools.digits.candidate import read_checkpoint
 from i2i.tools.digits.judging import SAMPLES, check_counts, curve, judge
 from i2i.tools.digits.pictures import draw_curve
-from i2i.tools.digits.reference import Reference
+from i2i.tools.digits.real_data import RealData
 
 
 @dataclasses.dataclass(frozen=True)
 class DigitsConfig:
-    """What is judged, by which images, and where the results go."""
+    """Options of what to evaluate, against which images, and where to write the results."""
 
     dataroot: str = option("", "the real images, laid out as for --dataset_mode classes", path=True)
     epoch: str = option("latest", "which checkpoint: latest, a number, or all for the curve over those kept")
@@ -54,7 +54,7 @@ class DigitsConfig:
         return self.gan_train_samples if self.gan_train else 0
 
     def folder(self, run: Path) -> Path:
-        """Where the results on a run go; apart for each truncation."""
+        """The folder of a run's results, one for each truncation."""
         truncated = "" if self.truncation is None else f"_truncation{self.truncation:g}"
         return Path(self.results_dir) / run.name / f"digits_{self.epoch}{truncated}"
 
@@ -71,18 +71,18 @@ def main() -> int:
 
 def report(run: Path, config: DigitsConfig) -> str:
     """Judge a run as `config` says and write all that there is to keep; gives what is to be read."""
-    reference = _reference(run, config)
+    real_data = _real_data(run, config)
     folder = config.folder(run)
     common: dict[str, Any] = {"truncation": config.truncation, "seed": config.seed, "device": config.device}
     if config.epoch == "all":
-        points = list(curve(run, reference, samples=config.samples, **common))
+        points = list(curve(run, real_data, samples=config.samples, **common))
         _write([point._asdict() for point in points], folder / "curve.json", config)
         with file_errors("--results_dir", folder):
             draw_curve(points, folder / "curve.png")
         return "\n".join([*map(str, points), str(folder)])
     found = judge(
         run,
-        reference,
+        real_data,
         epoch=config.epoch,
         samples=config.samples,
         gan_train_samples=config.others,
@@ -93,7 +93,7 @@ def report(run: Path, config: DigitsConfig) -> str:
     return f"{found.text()}\n{folder}"
 
 
-def _reference(run: Path, config: DigitsConfig) -> Reference:
+def _real_data(run: Path, config: DigitsConfig) -> RealData:
     """The real images, read as the run makes them, and their classifier.
 
     Raises:
@@ -104,7 +104,7 @@ def _reference(run: Path, config: DigitsConfig) -> Reference:
     check_counts(len(spec["classes"]), config.samples, config.others)
     file = Path(config.classifier) if config.classifier else None
     size, channels = spec["image_size"][0], spec["out_channels"]
-    return Reference.load(config.dataroot, size, channels, classifier_file=file, device=config.device)
+    return RealData.load(config.dataroot, size, channels, classifier_file=file, device=config.device)
 
 
 def _write(values: Any, path: Path, config: DigitsConfig) -> None:

@@ -15,7 +15,7 @@ from i2i.models.base import GanModel
 from i2i.progress import shown
 from i2i.run import checkpoint_path
 from i2i.tools.digits.labelled import Labelled
-from i2i.tools.digits.reference import Reference
+from i2i.tools.digits.real_data import RealData
 from i2i.training import checkpoint
 from i2i.translate.translator import Translator, load_model
 
@@ -26,18 +26,18 @@ class Candidate:
     """A checkpoint of a cgan run, conditional or not.
 
     Raises:
-        ValueError: if there is none, or it is of another model, or of other images than those of `reference`.
+        ValueError: if there is none, or it is of another model, or of other images than those of `real_data`.
     """
 
     def __init__(
-        self, run: Path, epoch: str, reference: Reference, truncation: float | None = None, device: str = "auto"
+        self, run: Path, epoch: str, real_data: RealData, truncation: float | None = None, device: str = "auto"
     ) -> None:
         state = read_checkpoint(run, epoch)
         model = load_model(state)
         self.epoch, self.step, self.truncation = epoch, int(state["step"]), truncation
         self.conditional = model.num_classes > 0
-        _check_fit(run, model, reference)
-        self.num_classes = len(reference.real.classes)
+        _check_fit(run, model, real_data)
+        self.num_classes = len(real_data.real.classes)
         self.translator = Translator(model, device)
 
     def generate(self, count: int, seed: int) -> Labelled:
@@ -65,12 +65,12 @@ def read_checkpoint(run: Path, epoch: str) -> dict[str, Any]:
     return state
 
 
-def _check_fit(run: Path, model: GanModel, reference: Reference) -> None:
+def _check_fit(run: Path, model: GanModel, real_data: RealData) -> None:
     made = (model.spec.out_channels, *model.spec.image_size[::-1])
-    real = tuple(reference.real.train.images.shape[1:])
+    real = tuple(real_data.real.train.images.shape[1:])
     if made != real:
         own, others = "x".join(map(str, made)), "x".join(map(str, real))
         raise UserError(f"{run} makes images of {own} (channels, height, width), the real ones are read as {others}")
-    if model.num_classes and model.spec.classes != reference.real.classes:
-        own, others = ", ".join(model.spec.classes), ", ".join(reference.real.classes)
-        raise UserError(f"{run} was trained on the classes {own}; --dataroot {reference.dataroot} has {others}")
+    if model.num_classes and model.spec.classes != real_data.real.classes:
+        own, others = ", ".join(model.spec.classes), ", ".join(real_data.real.classes)
+        raise UserError(f"{run} was trained on the classes {own}; --dataroot {real_data.dataroot} has {others}")

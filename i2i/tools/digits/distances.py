@@ -1,4 +1,4 @@
-"""How far images lie apart, by their features and by their pixels."""
+"""Distances of images, by their features and by their pixels."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from i2i.tools.digits.candidate import Candidate
 from i2i.tools.digits.classifier import accuracy, classify, train_classifier
 from i2i.tools.digits.distances import diversity, nearest
 from i2i.tools.digits.labelled import Labelled, first_of_each
-from i2i.tools.digits.reference import Comparable, Reference
+from i2i.tools.digits.real_data import Comparable, RealData
 from i2i.tools.digits.report import CurvePoint, DigitsReport, GanTrain, Pair
 
 SAMPLES = 10_000
@@ -26,7 +26,7 @@ NEAR = 0.01  # the quantile of real images' distances below which a generated on
 
 def judge(
     run: Path,
-    reference: Reference,
+    real_data: RealData,
     *,
     epoch: str = "latest",
     samples: int = SAMPLES,
@@ -42,51 +42,51 @@ def judge(
     leave it out. `folder` gets the pictures confusion.png (or classes.png) and nearest.png.
 
     Raises:
-        ValueError: if there is no such checkpoint, or it is not of a cgan with the classes and sizes of `reference`,
+        ValueError: if there is no such checkpoint, or it is not of a cgan with the classes and sizes of `real_data`,
             or a number of images is too small.
     """
-    candidate = Candidate(run, epoch, reference, truncation, device)
+    candidate = Candidate(run, epoch, real_data, truncation, device)
     check_counts(candidate.num_classes, samples, gan_train_samples)
     generated = _generate(candidate, samples, seed)
-    logits, features = classify(reference.classifier.network, generated.images)
+    logits, features = classify(real_data.classifier.network, generated.images)
     predicted = _predicted(candidate, generated.labels, logits)
-    rows = reference.comparable(generated, candidate.conditional)
-    compared, training = generated.images[rows.generated], reference.real.train.images
-    distances, originals = nearest(compared, training, reference.device)
-    by_features, _ = nearest(features[rows.generated], reference.train_features, reference.device)
+    rows = real_data.comparable(generated, candidate.conditional)
+    compared, training = generated.images[rows.generated], real_data.real.train.images
+    distances, originals = nearest(compared, training, real_data.device)
+    by_features, _ = nearest(features[rows.generated], real_data.train_features, real_data.device)
     if folder is not None:
         closest = closest_pairs(distances, rows.groups)
         with file_errors("--results_dir", folder):
             folder.mkdir(parents=True, exist_ok=True)
-            pictures.draw_classes(predicted, reference.real.classes, folder)
+            pictures.draw_classes(predicted, real_data.real.classes, folder)
             pictures.draw_pairs(compared[closest], training[originals[closest]], folder / "nearest.png")
-    real_accuracy = reference.classifier.accuracy
+    real_accuracy = real_data.classifier.accuracy
     others = len(training) if gan_train_samples is None else gan_train_samples
     return DigitsReport(
         run=run.name,
         epoch=epoch,
         step=candidate.step,
-        dataroot=reference.dataroot,
-        classes=reference.real.classes,
+        dataroot=real_data.dataroot,
+        classes=real_data.real.classes,
         samples=len(generated.labels),
         compared=len(compared),
         training=len(training),
         seed=seed,
         truncation=truncation,
-        classifier=reference.classifier.digest,
+        classifier=real_data.classifier.digest,
         classifier_accuracy=real_accuracy,
         predicted=tuple(map(tuple, predicted.tolist())),
         accuracy=Pair(accuracy(logits, generated.labels), real_accuracy) if candidate.conditional else None,
-        gan_train=_gan_train(candidate, reference, others, seed + len(generated.labels)),
-        **_in_features(reference, features[rows.generated], rows),
-        **_by_heart("nearest", distances, reference.test_distances[rows.test]),
-        **_by_heart("nearest_feature", by_features, reference.test_feature_distances[rows.test]),
+        gan_train=_gan_train(candidate, real_data, others, seed + len(generated.labels)),
+        **_in_features(real_data, features[rows.generated], rows),
+        **_by_heart("nearest", distances, real_data.test_distances[rows.test]),
+        **_by_heart("nearest_feature", by_features, real_data.test_feature_distances[rows.test]),
     )
 
 
 def curve(
     run: Path,
-    reference: Reference,
+    real_data: RealData,
     *,
     samples: int = SAMPLES,
     truncation: float | None = None,
@@ -101,13 +101,13 @@ def curve(
     epochs = epoch_checkpoints(run)
     if not epochs:
         raise UserError(f"{run} has kept no epoch_N.pt: train with --save_epoch_freq 1 and --keep_checkpoints")
-    check_counts(len(reference.real.classes), samples)
+    check_counts(len(real_data.real.classes), samples)
     for number in epochs:
-        candidate = Candidate(run, str(number), reference, truncation, device)
+        candidate = Candidate(run, str(number), real_data, truncation, device)
         generated = _generate(candidate, samples, seed)
-        logits, features = classify(reference.classifier.network, generated.images)
-        rows = reference.comparable(generated, candidate.conditional)
-        fid = _fid(reference, features[rows.generated], rows)
+        logits, features = classify(real_data.classifier.network, generated.images)
+        rows = real_data.comparable(generated, candidate.conditional)
+        fid = _fid(real_data, features[rows.generated], rows)
         right = accuracy(logits, generated.labels) if candidate.conditional else None
         count, compared = len(generated.labels), len(rows.generated)
         yield CurvePoint(number, candidate.step, count, compared, right, fid.generated, fid.real)
@@ -121,7 +121,7 @@ def check_counts(classes: int, samples: int, gan_train_samples: int | None = Non
 
 
 def _generate(candidate: Candidate, samples: int, seed: int) -> Labelled:
-    """As many of each class, in all at most `samples`."""
+    """Generate equally many images of each class, at most `samples` in all."""
     return candidate.generate(samples // candidate.num_classes * candidate.num_classes, seed)
 
 
@@ -140,26 +140,26 @@ def closest_pairs(distances: Tensor, groups: Tensor) -> Tensor:
     return order[chosen.sort().values[:SHOWN_PAIRS]]
 
 
-def _gan_train(candidate: Candidate, reference: Reference, samples: int, seed: int) -> GanTrain | None:
+def _gan_train(candidate: Candidate, real_data: RealData, samples: int, seed: int) -> GanTrain | None:
     if not (samples and candidate.conditional):
         return None
     generated = candidate.generate(samples, seed)
-    network = train_classifier(generated, candidate.num_classes, device=reference.device)
-    right = accuracy(classify(network, reference.real.test.images)[0], reference.real.test.labels)
-    return GanTrain(samples, Pair(right, reference.classifier.accuracy))
+    network = train_classifier(generated, candidate.num_classes, device=real_data.device)
+    right = accuracy(classify(network, real_data.real.test.images)[0], real_data.real.test.labels)
+    return GanTrain(samples, Pair(right, real_data.classifier.accuracy))
 
 
-def _fid(reference: Reference, features: Tensor, rows: Comparable) -> Pair:
-    train, test = reference.train_features[rows.all_train], reference.test_features[rows.test]
+def _fid(real_data: RealData, features: Tensor, rows: Comparable) -> Pair:
+    train, test = real_data.train_features[rows.all_train], real_data.test_features[rows.test]
     return Pair(frechet_distance(features, train), frechet_distance(test, train))
 
 
-def _in_features(reference: Reference, features: Tensor, rows: Comparable) -> dict[str, Pair]:
-    train, test = reference.train_features[rows.train], reference.test_features[rows.test]
+def _in_features(real_data: RealData, features: Tensor, rows: Comparable) -> dict[str, Pair]:
+    train, test = real_data.train_features[rows.train], real_data.test_features[rows.test]
     figures = zip(precision_recall(features, train), precision_recall(test, train), strict=True)
     precision, recall = (Pair(*figure) for figure in figures)
     spread = Pair(diversity(features, rows.groups), diversity(test, rows.groups))
-    return {"fid": _fid(reference, features, rows), "precision": precision, "recall": recall, "diversity": spread}
+    return {"fid": _fid(real_data, features, rows), "precision": precision, "recall": recall, "diversity": spread}
 
 
 def _by_heart(name: str, distances: Tensor, real: Tensor) -> dict[str, Pair]:

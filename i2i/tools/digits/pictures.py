@@ -1,4 +1,4 @@
-"""What was found out about a run, as pictures."""
+"""Results of a run as pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found out about a run: figures beside those of real images, as text and as plain values."""
+"""Results of a run: its figures beside those of real images, as text and as plain values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GanTrain:
 
 
 class CurvePoint(NamedTuple):
-    """What the images of a checkpoint were worth; the accuracy is None for an unconditional run."""
+    """The quality of a checkpoint's images; the accuracy is None for an unconditional run."""
 
     epoch: int
     step: int
@@ -88,12 +88,12 @@ class DigitsReport:
 
     @property
     def entropy(self) -> float:
-        """Of the classes that the classifier sees, in nats; that of equal shares is log(number of classes)."""
+        """The entropy of the predicted classes, in nats; for equal shares it is log(number of classes)."""
         shares = [sum(column) / self.samples for column in zip(*self.predicted, strict=True)]
         return max(0.0, -sum(share * math.log(share) for share in shares if share))  # of one class it is -0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Return plain values, for JSON."""
         return dataclasses.asdict(self) | {
             "class_accuracies": self.class_accuracies,
             "entropy": self.entropy,
@@ -103,7 +103,7 @@ class DigitsReport:
         }
 
     def text(self) -> str:
-        """As a table for people."""
+        """Return a table for people to read."""
         truncated = "" if self.truncation is None else f", truncation {self.truncation:g}"
         seeds = f"seeds {self.seed} to {self.seed + self.samples - 1}{truncated}"
         lines = [

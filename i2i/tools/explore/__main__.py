@@ -18,7 +18,7 @@ PROGRAM = "python -m i2i.explore"
 
 
 class Command(NamedTuple):
-    """What a command does in words, the dataclass of its options, and the function that does it and tells."""
+    """A command: its description, the dataclass of its options, and its function."""
 
     description: str
     config: type

@@ -21,7 +21,7 @@ def ink(images: Tensor) -> Tensor:
 
 
 def slant(images: Tensor) -> Tensor:
-    """How far strokes lean to the right (N), in degrees: the angle of the shear that second moments show.
+    """Return the slant of strokes to the right (N), in degrees: the shear angle of their second moments.
 
     Upright strokes have 0 and a slash 45. Brightness is the mass; without any the slant is 0.
     """
@@ -46,7 +46,7 @@ def height(images: Tensor) -> Tensor:
 
 
 def _extent(is_inked: Tensor) -> Tensor:
-    """Of lines (N, L) the places from the first true one to the last, 0 if there is none."""
+    """Return the number of places from the first true one to the last in lines (N, L), 0 if there is none."""
     before, after = is_inked.cumsum(dim=1), is_inked.flip(1).cumsum(dim=1).flip(1)
     return ((before > 0) & (after > 0)).sum(dim=1).float()
 

@@ -27,7 +27,7 @@ MEASURED = 100  # samples whose attributes are measured along a direction
 
 @dataclasses.dataclass(frozen=True)
 class DirectionsConfig:
-    """Which directions, found on which samples, and what is shown of them."""
+    """Options of the directions, the samples to find them on, and the pictures of them."""
 
     method: str = option(
         "sefa", "sefa: what the generator amplifies most; fitted: along which an attribute grows", choices=METHODS

@@ -22,7 +22,7 @@ from i2i.translate.classes import chosen_classes, class_names, folder_names
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """How many images of which classes, and where to."""
+    """Options of the number of images, their classes, and the folder to write to."""
 
     out: str = option("", "folder of the data set, which is new or empty", path=True)
     num_per_class: int = option(1000, "images of every class")
@@ -67,7 +67,7 @@ def export(source: SourceConfig, config: ExportConfig) -> str:
 
 
 def _origin(source: SourceConfig) -> dict[str, Any]:
-    """What generator images are from; the digest tells whether a checkpoint is still the same."""
+    """Describe the generator of the images; the digest tells whether a checkpoint is still the same."""
     path = checkpoint_path(source.folder, source.epoch)
     with file_errors("--checkpoints_dir"), open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

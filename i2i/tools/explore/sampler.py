@@ -24,7 +24,7 @@ BATCH_SIZE = 64
 
 @dataclasses.dataclass(frozen=True)
 class SourceConfig:
-    """Which generator, and how far its latents may stray."""
+    """Options of the generator, and of the truncation of its latents."""
 
     run: str = option(
         "", "a run's folder, or its name below checkpoints_dir; may come first, without its flag", path=True
@@ -54,7 +54,7 @@ class SourceConfig:
 
 
 class Seed(NamedTuple):
-    """What names an image: the number of its class, None where there are none, and the seed of its noise."""
+    """The identity of an image: its class index, None without classes, and the seed of its noise."""
 
     label: int | None
     seed: int
@@ -86,7 +86,7 @@ class Sampler:
 
     @property
     def domain(self) -> Domain:
-        """What the images hold."""
+        """The domain of the images."""
         return self.model.spec.domains[1][0]
 
     def class_number(self, name: str) -> int:

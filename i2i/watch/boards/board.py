@@ -1,4 +1,4 @@
-"""What a board is, and the group of boards that a run reports to."""
+"""The interface of a board, and the group of boards that a run reports to."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What boards write beside their curves and pictures: names by group, captions, findings in words."""
+"""Texts of boards beside curves and pictures: names by group, captions, findings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPEED = ("seconds_per_image", "data_share")
 
 
 def group_of(name: str) -> str:
-    """What a logged number is about: one of GROUPS, by its prefix, or `speed`, or `loss`."""
+    """Return the group of a logged number: one of GROUPS, by its prefix, or `speed`, or `loss`."""
     prefix = name.partition("_")[0]
     return prefix if prefix in GROUPS else "speed" if name in SPEED else "loss"
 
@@ -26,7 +26,7 @@ def grouped(name: str) -> str:
 
 
 def position(progress: Progress) -> str:
-    """Where a run is, in words."""
+    """Describe the progress of a run in words."""
     return f"{progress.images:,} images, epoch {progress.epoch}"
 
 

@@ -46,7 +46,7 @@ class ExamplesFiles:
 
 
 def read_examples(index: Path) -> dict[str, Any] | None:
-    """What `web/examples.json` says: step, images, epoch, metric, best and worst; None without such a file."""
+    """Read `web/examples.json`: step, images, epoch, metric, best and worst; None without such a file."""
     try:
         return json.loads(index.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):

@@ -1,4 +1,4 @@
-"""Which boards a run reports to."""
+"""Options of boards, and the boards that follow from them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class _Unreachable(Exception):
 
 
 class _Windows(Board):
-    """What each window of a run shows by now, and which of them the server has not got yet."""
+    """The content of each window of a run, and the windows that the server does not have yet."""
 
     def __init__(self, connect: Callable[[], Any], title: str) -> None:
         self._connect, self._title = connect, title

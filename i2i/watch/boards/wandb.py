@@ -82,7 +82,7 @@ class _Run(Board):
 
 
 def _stays_offline(folder: Path) -> bool:
-    """Whether to leave the server alone for now, with a warning; online, nothing would be kept."""
+    """Return True, with a warning, if the server must not be used now; online, nothing would be kept."""
     import wandb
 
     settings = wandb.setup().settings
@@ -93,7 +93,7 @@ def _stays_offline(folder: Path) -> bool:
 
 
 def _missing(server: str) -> str | None:
-    """What there is not for going online: a login or a server; None where there is both."""
+    """Return what is missing for going online: a login or a server; None if there is both."""
     import requests
     import wandb
 

@@ -40,7 +40,7 @@ def checkerboard_signs(outputs: Sequence[Outputs]) -> tuple[list[Sign], dict[str
 
 
 def pattern(images: Tensor) -> tuple[float, float]:
-    """How far the spectrum stands out at periods of 2 and 4 pixels, and the amplitude of what stands out.
+    """Return how much the spectrum exceeds its surroundings at periods of 2 and 4 pixels, and that amplitude.
 
     The spectrum is the mean over tiles under a Hann window (Welch 1967, https://doi.org/10.1109/TAU.1967.1161901); a
     peak is compared with what lies to both sides of it in the same row and in the same column of the spectrum, so that

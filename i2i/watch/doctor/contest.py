@@ -21,7 +21,7 @@ NAMES = {
 
 
 def contest_signs(games: Mapping[str, GameState]) -> list[Sign]:
-    """Whether any discriminator has won or died; critics of Wasserstein objectives are meant to tell all apart."""
+    """Detect discriminators that have won or died; critics of Wasserstein objectives are meant to tell all apart."""
     return [sign(name, _who(name), state) for name, state in games.items() for sign in (_won, _died)]
 
 
@@ -43,7 +43,7 @@ class GuessWatch:
 
 
 def contest_figures(games: Mapping[str, GameState]) -> dict[str, float]:
-    """What the signs go by, for the log."""
+    """Return the figures that the signs are based on, for the log."""
     figures: dict[str, float] = {}
     for name, state in games.items():
         end = name.removeprefix("adversarial")

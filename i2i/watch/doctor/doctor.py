@@ -1,4 +1,4 @@
-"""What looks at a run as it goes, and says in plain sentences what is wrong with it and what helps."""
+"""The doctor: examines a run while it trains, and names in plain sentences problems and remedies."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Doctor:
 
     @property
     def figures(self) -> dict[str, float]:
-        """What the detectors go by, as it was last, by names that begin with `doctor_`."""
+        """The latest figures of the detectors, under names that begin with `doctor_`."""
         return dict(self._figures)
 
     def losses(
@@ -56,14 +56,14 @@ class Doctor:
         norms: Mapping[str, float],
         games: Mapping[str, GameState],
     ) -> list[Finding]:
-        """What the players' gradient norms and the games say, by the names of players and of a model's games."""
+        """Examine gradient norms by player, and discriminator statistics by adversarial loss."""
         self._note(contest_figures(games))
         exploding = self._record.judge(progress, self._gradients.look(norms), LOOKS)
         guessing = self._record.judge(progress, self._guesses.look(games), LOOKS, GUESSING * self.patience)
         return exploding + self._once_settled(progress, contest_signs(games)) + guessing
 
     def pictures(self, progress: Progress, pictures: Mapping[str, Tensor]) -> list[Finding]:
-        """What samples say: batches (N, C, H, W) in [-1, 1] on the CPU, by the labels that `visuals` gives them."""
+        """Examine samples: batches (N, C, H, W) in [-1, 1] on the CPU, by the labels of `visuals`."""
         if self._seen_at is not None and progress.step < self._seen_at + BETWEEN_PICTURES:
             return []
         self._seen_at = progress.step
@@ -82,7 +82,7 @@ class Doctor:
         train_figures: Mapping[str, float],
         thumbnails: ValidationThumbnails | None,
     ) -> list[Finding]:
-        """What a validation says: metrics on held-out and on training images, and small pictures if there are any."""
+        """Examine a validation: metrics on held-out and on training images, and thumbnails if there are any."""
         signs, gaps = self._gaps.look(figures, train_figures)
         remembered, shares = memory_signs(thumbnails) if thumbnails is not None else ([], {})
         self._note(gaps | shares)

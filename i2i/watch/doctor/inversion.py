@@ -33,7 +33,7 @@ def inversion_signs(outputs: Sequence[Outputs]) -> tuple[list[Sign], dict[str, f
 
 
 def _is_right(output: Outputs) -> bool:
-    """Whether what is real says so too: the truth, or without pairs any real image beside any input.
+    """Return True if real images show the same: the targets, or without pairs any real image beside any input.
 
     Outputs are compared with the truth itself: it may hardly correlate with inputs that outputs go by alone.
     """

@@ -11,7 +11,7 @@ AGAIN = 10  # what goes on is said again once a run has seen so many times the i
 
 
 class Sign(NamedTuple):
-    """What a detector saw at one look: whether something is wrong with `subject`, and what is to be said if it is."""
+    """The result of one look of a detector: whether something is wrong with `subject`, and the message if it is."""
 
     subject: str  # fake_B, generator ...; empty where there is but one
     present: bool
@@ -19,7 +19,7 @@ class Sign(NamedTuple):
 
 
 class FindingLog:
-    """What has been seen, and which of it has been said.
+    """Signs seen so far, and the findings already reported.
 
     A sign has begun when it was there at `looks` looks in a row, over at least `steps` steps, and has gone when it was
     away for as long.

@@ -1,4 +1,4 @@
-"""Which of the pictures of samples are a generator's, and what they are to be compared with."""
+"""Find the generated pictures among samples, and the real ones to compare them with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Outputs(NamedTuple):
-    """What a generator made, float (N, C, H, W) in [-1, 1], of what, and real images of the same kind."""
+    """Outputs of a generator, float (N, C, H, W) in [-1, 1], with their inputs and real images of the same kind."""
 
     label: str  # fake_B ...; empty where images are made of classes
     images: Tensor

@@ -1,4 +1,4 @@
-"""Which curves share a panel of the report, and which panels a group."""
+"""Group curves into panels of the report, and panels into groups."""
 
 from __future__ import annotations
 

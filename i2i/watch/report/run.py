@@ -1,4 +1,4 @@
-"""What a run's files say, as the report reads them."""
+"""Read a run's files for the report."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def was_watched(self) -> bool:
-        """Whether the doctor's figures are among the numbers."""
+        """True if the doctor's figures are among the numbers."""
         return any(name.startswith("doctor_") for name in self.curves)
 
     @cached_property
@@ -113,7 +113,7 @@ def metric_of(name: str) -> str:
 
 
 def title_of(name: str) -> str:
-    """What people call a validation's figure: its metric, and the domain that it is of."""
+    """Return the title of a validation figure: its metric, and its domain."""
     figure, metric = name.removeprefix("val_"), metric_of(name)
     return METRICS[metric].title + figure.removeprefix(metric).replace("_", " ") if metric in METRICS else figure
 

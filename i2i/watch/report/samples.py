@@ -26,7 +26,7 @@ class SampleFrames(NamedTuple):
 
     @property
     def keys(self) -> set[str]:
-        """Of all pictures."""
+        """The keys of all pictures."""
         return {key for frame in self.frames for row in frame["rows"] for key in row}
 
 

@@ -37,7 +37,7 @@ class Figure(NamedTuple):
 
 
 def tiles(run: Run) -> list[tuple[str, str, str]]:
-    """What is looked for first: name, value, and a word beside it."""
+    """Return the key figures at the top of the page: name, value, and a remark."""
     shown: list[tuple[str, str, str]] = [("images", f"{run.images:,}", f"of {run.total:,}" if run.total else "")]
     if run.epoch is not None:
         epochs = run.options.get("n_epochs", 0) + run.options.get("n_epochs_decay", 0)
@@ -54,7 +54,7 @@ def tiles(run: Run) -> list[tuple[str, str, str]]:
 
 
 def findings(run: Run) -> list[Found]:
-    """What the doctor has found, by name with the newest words, alarms first and then the newest."""
+    """Return the doctor's findings by name with their newest text: alarms first, then the newest."""
     grouped: dict[str, list[dict[str, Any]]] = {}
     for finding in run.findings:
         grouped.setdefault(finding["name"], []).append(finding)

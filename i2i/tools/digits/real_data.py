@@ -1,4 +1,4 @@
-"""What generated images are judged by: the real images of a data set and the classifier that they trained."""
+"""Reference data for generated images: the real images of a data set, and the classifier trained on them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Comparable(NamedTuple):
     groups: Tensor  # the classes of the first two
 
 
-class Reference:
+class RealData:
     """The real images of `dataroot` and their classifier, and what generated images are to it.
 
     Raises ValueError where a class has too few images to test with.
@@ -53,7 +53,7 @@ class Reference:
         *,
         classifier_file: Path | None = None,
         device: str = "auto",
-    ) -> Reference:
+    ) -> RealData:
         """Read a data set for runs of these squares and channels, and its classifier, or train that.
 
         Raises:
@@ -64,7 +64,7 @@ class Reference:
 
     @property
     def device(self) -> torch.device:
-        """Where the classifier lies."""
+        """The device of the classifier."""
         return self.classifier.network.head.weight.device
 
     @cached_property
@@ -88,7 +88,7 @@ class Reference:
         return nearest(self.test_features, self.train_features, self.device)[0]
 
     def comparable(self, generated: Labelled, by_class: bool) -> Comparable:
-        """What may be compared: the same number of images of each class, or `by_class` off the same number."""
+        """Return comparable sets: equally many images of each class, or with `by_class` off equally many in all."""
         sets = (generated, self.real.test, self.real.train)
         labels = [part.labels if by_class else torch.zeros_like(part.labels) for part in sets]
         classes = len(self.real.classes) if by_class else 1
